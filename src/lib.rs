@@ -1,0 +1,4 @@
+//! larder: a content-defined-chunking, deduplicating cache store for CI.
+
+pub mod ids;
+pub mod store;

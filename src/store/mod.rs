@@ -1,0 +1,205 @@
+//! Where objects are kept: the one thing that all savers and restorers share.
+//!
+//! A [`Store`] knows keys and bytes, and nothing of chunks, packs or
+//! manifests. Its contract is what S3 gives, and no more; a directory and a
+//! map in memory keep the same contract, and one conformance suite
+//! (`tests/store_conformance.rs`) holds all of them to it.
+//!
+//! Calls block. Concurrency is the caller's: any number of threads may call
+//! one store at once, and a store that speaks to a network keeps its runtime
+//! to itself. Callers must not call a store from a rayon worker.
+
+mod error;
+mod key;
+mod local;
+mod memory;
+mod metered;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+pub use error::{Operation, StoreError, StoreErrorKind};
+pub use key::{InvalidObjectKey, ObjectKey};
+pub use local::{LocalStore, Sync};
+pub use memory::{Call, MemoryStore};
+pub use metered::{Metered, Requests};
+
+/// What tells one state of an object from another: S3's entity tag.
+///
+/// Opaque; equal versions of one key mean equal contents.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version(String);
+
+impl Version {
+    /// The version that a store calls by this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The store's text for this version.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a store says of an object without giving its contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// The object's key.
+    pub key: ObjectKey,
+    /// Length in bytes.
+    pub len: u64,
+    /// When it was last put, by the store's clock.
+    pub modified: SystemTime,
+    /// The state this was said of.
+    pub version: Version,
+}
+
+/// An object's contents and what the store says of it.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// The state that `body` is of.
+    pub meta: ObjectMeta,
+    /// The whole contents.
+    pub body: Bytes,
+}
+
+/// When a put may take effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutMode {
+    /// Only if there is no such object (S3: `If-None-Match: *`).
+    Create,
+    /// Always; what was there is replaced.
+    Overwrite,
+    /// Only if the object is there in this version (S3: `If-Match`).
+    IfMatch(Version),
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Objects in the order of their keys' bytes.
+    pub objects: Vec<ObjectMeta>,
+    /// Whether there are objects after the last of these.
+    pub more: bool,
+}
+
+/// The most objects that one listing or one delete may name: S3's limit.
+pub const MAX_BATCH: usize = 1000;
+
+/// A flat map from keys to immutable byte strings.
+///
+/// Every method may be called from any number of threads and processes at
+/// once. Reads see what was put before they began (S3 has been strongly
+/// consistent since December 2020; compatible servers that larder supports
+/// are too).
+pub trait Store: fmt::Debug + Send + std::marker::Sync {
+    /// How a person names this store: what `--store` was given, less secrets.
+    fn location(&self) -> String;
+
+    /// The whole object.
+    ///
+    /// Of concurrent puts, one is seen whole, never a mixture.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::TooLong`] if the object is longer
+    /// than `max_len` bytes, of which none are read then.
+    fn get(&self, key: &ObjectKey, max_len: u64) -> Result<Object, StoreError>;
+
+    /// The bytes `range` of the object, all of them.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`]; [`StoreErrorKind::RangeOutside`] if the
+    /// object ends before the range does. An empty range is a caller's error
+    /// and is answered like one outside the object.
+    fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// What a get would find.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`].
+    fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, StoreError>;
+
+    /// Stores an object, whole or not at all.
+    ///
+    /// Once this returns, the object is durable and every later read sees it.
+    /// When it fails, the old state or the new one is there, never a mixture;
+    /// which of the two is unknown unless the error is one of the two below.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::AlreadyExists`] for [`PutMode::Create`] and
+    /// [`StoreErrorKind::VersionMismatch`] for [`PutMode::IfMatch`] (also where
+    /// there is no such object): nothing was changed. Of concurrent creates of
+    /// one key, and of concurrent conditional puts on one version, exactly one
+    /// succeeds.
+    fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<Version, StoreError>;
+
+    /// The objects whose keys begin with `prefix` and lie after `after`, at
+    /// most `limit` (1 to [`MAX_BATCH`]) of them, in the order of their bytes.
+    ///
+    /// `prefix` is any text, not only whole segments. Objects put or deleted
+    /// between two pages may or may not be seen; all others are seen once.
+    ///
+    /// # Errors
+    /// Only those of the store itself; a prefix without objects is an empty page.
+    fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize)
+    -> Result<Page, StoreError>;
+
+    /// Deletes up to [`MAX_BATCH`] objects. One that is not there counts as
+    /// deleted.
+    ///
+    /// # Errors
+    /// The outer error means that nothing is known of any of them. Otherwise
+    /// the result names those that could not be deleted; all others are gone.
+    fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError>;
+}
+
+/// All objects under a prefix, page after page.
+///
+/// # Errors
+/// The first that a page gives.
+pub fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+    let mut objects: Vec<ObjectMeta> = Vec::new();
+    loop {
+        let after = objects.last().map(|object| object.key.clone());
+        let page = store.list(prefix, after.as_ref(), MAX_BATCH)?;
+        let done = !page.more || page.objects.is_empty();
+        objects.extend(page.objects);
+        if done {
+            return Ok(objects);
+        }
+    }
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+    fn get(&self, key: &ObjectKey, max_len: u64) -> Result<Object, StoreError> {
+        (**self).get(key, max_len)
+    }
+    fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
+        (**self).get_range(key, range)
+    }
+    fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, StoreError> {
+        (**self).head(key)
+    }
+    fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<Version, StoreError> {
+        (**self).put(key, body, mode)
+    }
+    fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectKey>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        (**self).list(prefix, after, limit)
+    }
+    fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
+        (**self).delete(keys)
+    }
+}
