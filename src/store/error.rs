@@ -82,9 +82,9 @@ impl StoreError {
             StoreErrorKind::NoSpace(_) => {
                 Some("free space on the store's file system or choose another place with --store")
             }
-            StoreErrorKind::Denied(_) => {
-                Some("check that this user may read and write the store, or choose another with --store")
-            }
+            StoreErrorKind::Denied(_) => Some(
+                "check that this user may read and write the store, or choose another with --store",
+            ),
             _ => None,
         }
     }

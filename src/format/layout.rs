@@ -1,0 +1,273 @@
+//! Which object lies under which key.
+//!
+//! ```text
+//! format                     the format marker
+//! manifests/<scope>/<key>    one per cache
+//! packs/<2 hex>/<ulid>       chunks
+//! index/deltas/<ulid>        new chunks of one save
+//! ```
+//! A scope or a key is one segment, whatever it holds: everything but letters,
+//! digits, `-`, `.`, `_` is percent-encoded, `/` too. So `org/repo` is no
+//! ancestor of anything, listing the keys of `app` cannot see those of `app2`,
+//! and in a directory no object needs the name of another's parent. A segment
+//! over 200 bytes is broken into several, all but the last ending in `+`, which
+//! no encoded text holds: file systems take names up to 255 bytes.
+
+use super::FormatError;
+use crate::ids::{DeltaId, Key, PackId, Scope};
+use crate::store::ObjectKey;
+
+/// Builds and reads the keys of a store's objects.
+#[derive(Debug)]
+pub struct Layout;
+
+/// A scope and key that together are too long for a store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("scope and key are too long together: {len} bytes encoded, {max} allowed")]
+pub struct LayoutError {
+    len: usize,
+    max: usize,
+}
+
+/// Where an encoded segment is broken.
+const BREAK_AT: usize = 200;
+
+/// S3's limit on keys, less 124 bytes for the store's own prefix.
+const MAX_MANIFEST_KEY: usize = 900;
+
+impl Layout {
+    /// The marker that makes a place a larder store.
+    pub fn marker() -> ObjectKey {
+        known("format".to_owned())
+    }
+
+    /// A cache's manifest.
+    ///
+    /// # Errors
+    /// [`LayoutError`] if scope and key are too long together.
+    pub fn manifest(scope: &Scope, key: &Key) -> Result<ObjectKey, LayoutError> {
+        let path = Self::manifests_of(scope) + &encode(key.as_str());
+        if path.len() > MAX_MANIFEST_KEY {
+            return Err(LayoutError {
+                len: path.len(),
+                max: MAX_MANIFEST_KEY,
+            });
+        }
+        Ok(known(path))
+    }
+
+    /// The prefix of all manifests.
+    pub fn manifests() -> &'static str {
+        "manifests/"
+    }
+
+    /// The prefix of a scope's manifests.
+    pub fn manifests_of(scope: &Scope) -> String {
+        format!("manifests/{}/", encode(scope.as_str()))
+    }
+
+    /// A prefix of the manifests whose keys begin with `prefix`. Broken names
+    /// can make it match others too: compare what [`Layout::parse_manifest`]
+    /// gives.
+    pub fn manifests_with(scope: &Scope, prefix: &str) -> String {
+        // Only up to the first break: a longer prefix may be broken elsewhere.
+        let encoded = percent_encode(prefix);
+        let cut = encoded.len().min(BREAK_AT);
+        format!("{}{}", Self::manifests_of(scope), &encoded[..cut])
+    }
+
+    /// The scope and key whose manifest lies there, if any does.
+    pub fn parse_manifest(object: &ObjectKey) -> Option<(Scope, Key)> {
+        let mut segments = object.as_str().strip_prefix("manifests/")?.split('/');
+        let scope = decode(&mut segments)?.parse().ok()?;
+        let key = decode(&mut segments)?.parse().ok()?;
+        segments.next().is_none().then_some((scope, key))
+    }
+
+    /// A pack. The two digits spread packs over prefixes (S3 scales by prefix)
+    /// and directories.
+    pub fn pack(id: PackId) -> ObjectKey {
+        let random = id.to_bytes()[15];
+        known(format!("packs/{random:02x}/{id}"))
+    }
+
+    /// The prefix of all packs.
+    pub fn packs() -> &'static str {
+        "packs/"
+    }
+
+    /// The pack that lies there, if one does.
+    pub fn parse_pack(object: &ObjectKey) -> Option<PackId> {
+        let id: PackId = object.as_str().rsplit('/').next()?.parse().ok()?;
+        (Self::pack(id) == *object).then_some(id)
+    }
+
+    /// An index delta.
+    pub fn delta(id: DeltaId) -> ObjectKey {
+        known(format!("{}{id}", Self::deltas()))
+    }
+
+    /// The prefix of all index deltas.
+    pub fn deltas() -> &'static str {
+        "index/deltas/"
+    }
+
+    /// The index delta that lies there, if one does.
+    pub fn parse_delta(object: &ObjectKey) -> Option<DeltaId> {
+        object.as_str().strip_prefix(Self::deltas())?.parse().ok()
+    }
+}
+
+fn known(path: String) -> ObjectKey {
+    ObjectKey::new(path).expect("the layout makes only valid keys")
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+}
+
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if is_plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // Names that mean directories.
+    if matches!(encoded.as_str(), "." | "..") {
+        encoded.replace('.', "%2E")
+    } else {
+        encoded
+    }
+}
+
+fn encode(text: &str) -> String {
+    let encoded = percent_encode(text);
+    let mut segments = encoded.as_bytes().chunks(BREAK_AT).peekable();
+    let mut broken = String::with_capacity(encoded.len() + 8);
+    while let Some(segment) = segments.next() {
+        broken.extend(segment.iter().map(|&byte| char::from(byte)));
+        if segments.peek().is_some() {
+            broken.push_str("+/");
+        }
+    }
+    broken
+}
+
+/// Takes one encoded text off the front of `segments`.
+fn decode<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut encoded = String::new();
+    loop {
+        let segment = segments.next()?;
+        match segment.strip_suffix('+') {
+            Some(part) => encoded.push_str(part),
+            None => {
+                encoded.push_str(segment);
+                break;
+            }
+        }
+    }
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            plain if is_plain(plain) => plain,
+            _ => return None,
+        });
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    // One spelling per name: what larder would not write is not larder's.
+    (percent_encode(&text) == encoded).then_some(text)
+}
+
+impl From<LayoutError> for FormatError {
+    fn from(_: LayoutError) -> Self {
+        Self::Inconsistent("scope and key are too long together")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(scope: &str, key: &str) -> ObjectKey {
+        Layout::manifest(&scope.parse().unwrap(), &key.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn keys_are_one_segment() {
+        assert_eq!(
+            manifest("org/repo", "npm-1.2_x").as_str(),
+            "manifests/org%2Frepo/npm-1.2_x"
+        );
+        assert_eq!(
+            manifest("..", "a b+é").as_str(),
+            "manifests/%2E%2E/a%20b%2B%C3%A9"
+        );
+    }
+
+    #[test]
+    fn manifests_are_found_again() {
+        let long = "k/".repeat(120);
+        for (scope, key) in [
+            ("default", "k"),
+            ("..", "."),
+            ("a/b", "%"),
+            ("s", &long),
+            ("é", "~+"),
+        ] {
+            let object = manifest(scope, key);
+            let (s, k) = Layout::parse_manifest(&object).unwrap();
+            assert_eq!((s.as_str(), k.as_str()), (scope, key));
+            for cut in (0..=key.len()).filter(|&cut| key.is_char_boundary(cut)) {
+                let prefix = Layout::manifests_with(&s, &key[..cut]);
+                assert!(object.as_str().starts_with(&prefix), "{object} {prefix}");
+            }
+        }
+    }
+
+    #[test]
+    fn siblings_do_not_match() {
+        let app = Layout::manifests_of(&"app".parse().unwrap());
+        assert!(!manifest("app2", "k").as_str().starts_with(&app));
+    }
+
+    #[test]
+    fn foreign_objects_are_not_manifests() {
+        for text in [
+            "manifests/a",
+            "manifests/a/b/c",
+            "manifests/a/%2f",
+            "manifests/a/%41",
+            "x/a/b",
+        ] {
+            assert_eq!(
+                Layout::parse_manifest(&ObjectKey::new(text).unwrap()),
+                None,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn too_long_names_are_refused() {
+        let key: Key = "/".repeat(400).parse().unwrap();
+        assert!(Layout::manifest(&"s".parse().unwrap(), &key).is_err());
+    }
+
+    #[test]
+    fn packs_and_deltas_are_found_again() {
+        let pack = PackId::generate();
+        assert_eq!(Layout::parse_pack(&Layout::pack(pack)), Some(pack));
+        let other = ObjectKey::new(format!("packs/zz/{pack}")).unwrap();
+        assert_eq!(Layout::parse_pack(&other), None);
+        let delta = DeltaId::generate();
+        assert_eq!(Layout::parse_delta(&Layout::delta(delta)), Some(delta));
+    }
+}

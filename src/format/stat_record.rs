@@ -1,0 +1,134 @@
+//! Stat records: what this machine knows of a tree it saved or restored.
+//!
+//! A record lets the next save tell from `stat` alone which files still have
+//! the contents they had. It lies beside the user's other caches, never in a
+//! store, and believing a wrong one would save wrong contents: so it is sealed
+//! like everything else, and dropped when anything about it is odd.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::envelope::{self, EnvelopeKind};
+use super::tree::check_stream;
+use super::tree_columns;
+use super::{ChunkingParameters, FormatError, Timestamp, Tree};
+use crate::ids::ChunkId;
+
+const KIND: EnvelopeKind = EnvelopeKind {
+    letter: b'S',
+    name: "stat record",
+    version: 1,
+};
+
+/// What tells, with size and modification time, one state of a file from
+/// another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FileIdentity {
+    /// The file system it lies on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// When its contents or metadata were last changed: no program can set it.
+    pub ctime: Timestamp,
+}
+
+/// A tree as it was on this machine, and the chunks it was made of.
+#[derive(Clone, Debug)]
+pub struct StatRecord {
+    /// How the tree was cut.
+    pub chunking: ChunkingParameters,
+    /// The tree, as in a manifest.
+    pub tree: Tree,
+    /// For each entry, its identity, or `None` where a later change could have
+    /// gone unnoticed.
+    pub identities: Vec<Option<FileIdentity>>,
+    /// The chunks of the tree's stream, with their raw lengths.
+    pub sequence: Vec<(ChunkId, u32)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    chunking: ChunkingParameters,
+    tree: tree_columns::Columns,
+    device: Vec<u64>,
+    /// 0 stands for no identity: no file system numbers a file so.
+    inode: Vec<u64>,
+    ctime_secs: Vec<i64>,
+    ctime_nanos: Vec<u32>,
+    ids: ByteBuf,
+    raw_len: Vec<u32>,
+}
+
+impl StatRecord {
+    const MAX_LEN: u64 = super::MAX_MANIFEST_LEN;
+
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let identities = || self.identities.iter().map(|id| id.unwrap_or_default());
+        let wire = Wire {
+            chunking: self.chunking.clone(),
+            tree: tree_columns::Columns::of(&self.tree),
+            device: identities().map(|id| id.device).collect(),
+            inode: identities().map(|id| id.inode).collect(),
+            ctime_secs: identities().map(|id| id.ctime.secs).collect(),
+            ctime_nanos: identities().map(|id| id.ctime.nanos).collect(),
+            ids: ByteBuf::from(
+                self.sequence
+                    .iter()
+                    .flat_map(|(id, _)| *id.as_bytes())
+                    .collect::<Vec<_>>(),
+            ),
+            raw_len: self.sequence.iter().map(|&(_, len)| len).collect(),
+        };
+        envelope::seal(KIND, &wire)
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`FormatError`] if these are not the bytes of a sound record.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let wire: Wire = envelope::open(KIND, bytes, Self::MAX_LEN)?;
+        let (ids, []) = wire.ids.as_chunks::<{ ChunkId::LEN }>() else {
+            return Err(FormatError::Inconsistent(
+                "the list of chunk ids is cut off",
+            ));
+        };
+        let tree = wire.tree.into_tree()?;
+        let entries = tree.entries().len();
+        let columns = [
+            wire.device.len(),
+            wire.inode.len(),
+            wire.ctime_secs.len(),
+            wire.ctime_nanos.len(),
+        ];
+        if columns != [entries; 4] || wire.raw_len.len() != ids.len() {
+            return Err(FormatError::Inconsistent(
+                "the record's columns differ in length",
+            ));
+        }
+        check_stream(&tree, wire.raw_len.iter().map(|&len| u64::from(len)).sum())?;
+        let identities = (0..entries).map(|i| {
+            let ctime = Timestamp {
+                secs: wire.ctime_secs[i],
+                nanos: wire.ctime_nanos[i],
+            };
+            let (device, inode) = (wire.device[i], wire.inode[i]);
+            (inode != 0).then_some(FileIdentity {
+                device,
+                inode,
+                ctime,
+            })
+        });
+        Ok(Self {
+            chunking: wire.chunking,
+            identities: identities.collect(),
+            sequence: ids
+                .iter()
+                .map(|id| ChunkId::from_bytes(*id))
+                .zip(wire.raw_len)
+                .collect(),
+            tree,
+        })
+    }
+}

@@ -1,0 +1,526 @@
+//! The file trees that a cache holds, as one flat table in path order.
+//!
+//! Directories come before what they hold, and the entries of one directory
+//! are sorted by name. A tree knows nothing of chunks: the bytes of all its
+//! files lie in one stream, and each file says where in it. What the stream is
+//! made of is the manifest's business.
+//!
+//! A million files must fit in memory beside the work on them, so an entry is
+//! a few dozen bytes, and what few entries have lies in side tables.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::FormatError;
+use crate::relpath::{RelPath, is_name};
+
+/// The number of an entry in its tree.
+pub type EntryIndex = u32;
+
+/// Seconds and nanoseconds since 1970-01-01T00:00:00Z; nanoseconds count
+/// forwards, also before 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Timestamp {
+    /// Whole seconds.
+    pub secs: i64,
+    /// Nanoseconds on top of them, below 10^9.
+    pub nanos: u32,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File(FileData),
+    /// A symbolic link; [`Tree::target`] has where it points.
+    Symlink,
+    /// Another name of an earlier regular file of this tree.
+    HardLink {
+        /// That file.
+        first: EntryIndex,
+    },
+}
+
+/// A regular file's length and where its bytes lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileData {
+    /// Length in bytes, holes included.
+    pub size: u64,
+    /// Where its data (all but the holes) begins in the tree's stream; 0 for
+    /// a file without data.
+    pub at: u64,
+}
+
+/// A run of zero bytes that takes no space on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub len: u64,
+}
+
+/// Numeric owner and group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// An extended attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Xattr {
+    /// Its name, namespace included (`user.…`).
+    pub name: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// A byte string in a tree's pool of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Text {
+    start: u32,
+    len: u32,
+}
+
+/// One entry of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The directory that holds it, or `None` for the root of a mount.
+    pub parent: Option<EntryIndex>,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, set-id and sticky bits included.
+    pub mode: u16,
+    /// Time of the last change of its contents.
+    pub mtime: Timestamp,
+    name: Text,
+    target: Text,
+}
+
+/// What a mount's path is relative to, so that it means the right place on
+/// another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Anchor {
+    /// The working directory of the save or restore.
+    WorkingDirectory,
+    /// The user's home directory.
+    Home,
+    /// The file system's root.
+    Root,
+}
+
+/// A path that was saved, with the entries found there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// What `path` is relative to.
+    pub anchor: Anchor,
+    /// The path that was saved.
+    pub path: RelPath,
+    /// Its entries; the first is what lies at `path` itself.
+    pub entries: Range<EntryIndex>,
+}
+
+/// File trees in path order. See the module's text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    mounts: Vec<Mount>,
+    entries: Vec<Entry>,
+    pool: Vec<u8>,
+    holes: BTreeMap<EntryIndex, Vec<Hole>>,
+    owners: Vec<Owner>,
+    xattrs: BTreeMap<EntryIndex, Vec<Xattr>>,
+}
+
+impl Tree {
+    /// The mounts in order.
+    pub fn mounts(&self) -> &[Mount] {
+        &self.mounts
+    }
+
+    /// The entries in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// One entry.
+    pub fn entry(&self, index: EntryIndex) -> &Entry {
+        &self.entries[index as usize]
+    }
+
+    /// All entry numbers in order.
+    pub fn indexes(&self) -> Range<EntryIndex> {
+        0..index_of(self.entries.len())
+    }
+
+    /// The entry's name in its directory; empty for the root of a mount whose
+    /// path is empty.
+    pub fn name(&self, index: EntryIndex) -> &[u8] {
+        self.text(self.entry(index).name)
+    }
+
+    /// Where the symbolic link points; empty for other entries.
+    pub fn target(&self, index: EntryIndex) -> &[u8] {
+        self.text(self.entry(index).target)
+    }
+
+    /// The file's holes in order.
+    pub fn holes(&self, index: EntryIndex) -> &[Hole] {
+        self.holes.get(&index).map_or(&[], Vec::as_slice)
+    }
+
+    /// Bytes of the entry's data: its size less its holes, 0 for what is no
+    /// regular file.
+    pub fn data_len(&self, index: EntryIndex) -> u64 {
+        match self.entry(index).kind {
+            Kind::File(file) => {
+                file.size - self.holes(index).iter().map(|hole| hole.len).sum::<u64>()
+            }
+            _ => 0,
+        }
+    }
+
+    /// Bytes of all files, holes included, hard links counted once.
+    pub fn raw_bytes(&self) -> u64 {
+        let size = |entry: &Entry| match entry.kind {
+            Kind::File(file) => file.size,
+            _ => 0,
+        };
+        self.entries.iter().map(size).fold(0, u64::saturating_add)
+    }
+
+    /// The entry's owner, where owners were recorded.
+    pub fn owner(&self, index: EntryIndex) -> Option<Owner> {
+        self.owners.get(index as usize).copied()
+    }
+
+    /// The entry's extended attributes.
+    pub fn xattrs(&self, index: EntryIndex) -> &[Xattr] {
+        self.xattrs.get(&index).map_or(&[], Vec::as_slice)
+    }
+
+    /// The mount that the entry belongs to.
+    pub fn mount_of(&self, index: EntryIndex) -> &Mount {
+        let after = self
+            .mounts
+            .partition_point(|mount| mount.entries.end <= index);
+        &self.mounts[after]
+    }
+
+    /// The entry's path below its mount's anchor.
+    pub fn path(&self, index: EntryIndex) -> Vec<u8> {
+        let mut names = vec![];
+        let mut at = index;
+        while let Some(parent) = self.entry(at).parent {
+            names.push(self.name(at));
+            at = parent;
+        }
+        let root = self.mount_of(index).path.as_bytes();
+        if !root.is_empty() {
+            names.push(root);
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    /// Sets where a file's data lies and how long it turned out to be.
+    ///
+    /// # Panics
+    /// If the entry is no regular file.
+    pub fn set_file(&mut self, index: EntryIndex, data: FileData) {
+        let kind = &mut self.entries[index as usize].kind;
+        assert!(matches!(kind, Kind::File(_)), "only files have data");
+        *kind = Kind::File(data);
+    }
+
+    /// Sets an entry's mode and modification time.
+    pub fn set_metadata(&mut self, index: EntryIndex, mode: u16, mtime: Timestamp) {
+        let entry = &mut self.entries[index as usize];
+        entry.mode = mode;
+        entry.mtime = mtime;
+    }
+
+    fn text(&self, text: Text) -> &[u8] {
+        &self.pool[text.start as usize..][..text.len as usize]
+    }
+
+    pub(super) fn owners(&self) -> &[Owner] {
+        &self.owners
+    }
+}
+
+fn index_of(len: usize) -> EntryIndex {
+    EntryIndex::try_from(len).expect("the builder admits fewer than 2^32 entries")
+}
+
+/// An entry to be added to a tree.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEntry<'a> {
+    /// Its name in its directory.
+    pub name: &'a [u8],
+    /// What it is.
+    pub kind: Kind,
+    /// Where it points, if it is a symbolic link.
+    pub target: &'a [u8],
+    /// Permission bits.
+    pub mode: u16,
+    /// Modification time.
+    pub mtime: Timestamp,
+}
+
+/// Builds a tree entry by entry, and admits only what keeps its order and
+/// rules, whoever it comes from.
+#[derive(Debug, Default)]
+pub struct TreeBuilder {
+    tree: Tree,
+    /// The directories that may still get entries, outermost first, each with
+    /// the last entry that it got.
+    open: Vec<(EntryIndex, Option<EntryIndex>)>,
+}
+
+const UNORDERED: FormatError = FormatError::Inconsistent("entries are not in path order");
+
+impl TreeBuilder {
+    /// Begins a mount. What lies at its path is added next, as depth 0.
+    ///
+    /// # Errors
+    /// If it is not after the mounts so far, or overlaps one of them.
+    pub fn begin_mount(&mut self, anchor: Anchor, path: RelPath) -> Result<(), FormatError> {
+        if let Some(last) = self.tree.mounts.last() {
+            if last.entries.is_empty() {
+                return Err(FormatError::Inconsistent("a mount is empty"));
+            }
+            let overlap = last.anchor == anchor && path.below(&last.path).is_some();
+            if overlap || (last.anchor, &last.path) >= (anchor, &path) {
+                return Err(FormatError::Inconsistent(
+                    "mounts overlap or are not in order",
+                ));
+            }
+        }
+        let start = index_of(self.tree.entries.len());
+        self.tree.mounts.push(Mount {
+            anchor,
+            path,
+            entries: start..start,
+        });
+        self.open.clear();
+        Ok(())
+    }
+
+    /// Adds an entry `depth` directories below its mount's root.
+    ///
+    /// # Errors
+    /// If a rule of the tree is broken.
+    pub fn push(&mut self, depth: usize, new: NewEntry<'_>) -> Result<EntryIndex, FormatError> {
+        let index = EntryIndex::try_from(self.tree.entries.len())
+            .ok()
+            .filter(|&index| index < EntryIndex::MAX)
+            .ok_or(FormatError::Inconsistent("there are too many entries"))?;
+        let parent = self.place(depth, new.name)?;
+        self.check(&new)?;
+        let name = self.intern(new.name)?;
+        let target = self.intern(new.target)?;
+        self.tree.entries.push(Entry {
+            parent,
+            kind: new.kind,
+            mode: new.mode,
+            mtime: new.mtime,
+            name,
+            target,
+        });
+        if let Some(mount) = self.tree.mounts.last_mut() {
+            mount.entries.end = index + 1;
+        }
+        if let Some((_, last)) = self.open.last_mut() {
+            *last = Some(index);
+        }
+        if new.kind == Kind::Directory {
+            self.open.push((index, None));
+        }
+        Ok(index)
+    }
+
+    /// Finds the directory for an entry at this depth, and closes those that
+    /// lie deeper.
+    fn place(&mut self, depth: usize, name: &[u8]) -> Result<Option<EntryIndex>, FormatError> {
+        let mount = self
+            .tree
+            .mounts
+            .last()
+            .ok_or(FormatError::Inconsistent("there is no mount"))?;
+        if depth == 0 {
+            let own_name = mount.path.names().next_back().unwrap_or_default();
+            return if mount.entries.is_empty() && name == own_name {
+                Ok(None)
+            } else {
+                Err(UNORDERED)
+            };
+        }
+        if depth > self.open.len() {
+            return Err(UNORDERED);
+        }
+        self.open.truncate(depth);
+        let (parent, last) = self.open[depth - 1];
+        if !is_name(name) {
+            return Err(FormatError::Inconsistent("an entry's name is not allowed"));
+        }
+        if last.is_some_and(|last| self.tree.name(last) >= name) {
+            return Err(UNORDERED);
+        }
+        Ok(Some(parent))
+    }
+
+    fn check(&self, new: &NewEntry<'_>) -> Result<(), FormatError> {
+        if new.mtime.nanos >= 1_000_000_000 || new.mode > 0o7777 {
+            return Err(FormatError::Inconsistent(
+                "an entry's time or mode is out of bounds",
+            ));
+        }
+        if (new.kind == Kind::Symlink) == new.target.is_empty() || new.target.contains(&0) {
+            return Err(FormatError::Inconsistent(
+                "a symbolic link's target is not allowed",
+            ));
+        }
+        if let Kind::HardLink { first } = new.kind {
+            let first = self
+                .tree
+                .entries
+                .get(first as usize)
+                .map(|entry| entry.kind);
+            if !matches!(first, Some(Kind::File(_))) {
+                return Err(FormatError::Inconsistent("a hard link has no earlier file"));
+            }
+        }
+        if let Kind::File(data) = new.kind
+            && data
+                .size
+                .checked_add(data.at)
+                .is_none_or(|end| end > i64::MAX as u64)
+        {
+            return Err(FormatError::Inconsistent("a file is too long"));
+        }
+        Ok(())
+    }
+
+    fn intern(&mut self, bytes: &[u8]) -> Result<Text, FormatError> {
+        let pool = &mut self.tree.pool;
+        let too_many = || FormatError::Inconsistent("the names are too long together");
+        let start = u32::try_from(pool.len()).map_err(|_| too_many())?;
+        let len = u32::try_from(bytes.len()).map_err(|_| too_many())?;
+        pool.extend_from_slice(bytes);
+        Ok(Text { start, len })
+    }
+
+    /// Gives the file added last its holes.
+    ///
+    /// # Errors
+    /// If they are not in order, overlap, or lie outside the file.
+    pub fn set_holes(&mut self, index: EntryIndex, holes: Vec<Hole>) -> Result<(), FormatError> {
+        let wrong = FormatError::Inconsistent("a file's holes are not in it");
+        let Some(Kind::File(file)) = self
+            .tree
+            .entries
+            .get(index as usize)
+            .map(|entry| entry.kind)
+        else {
+            return Err(wrong);
+        };
+        let mut end = 0;
+        for hole in &holes {
+            let after = hole
+                .offset
+                .checked_add(hole.len)
+                .ok_or_else(|| wrong.clone())?;
+            if hole.len == 0 || hole.offset < end || after > file.size {
+                return Err(wrong);
+            }
+            end = after;
+        }
+        if !holes.is_empty() {
+            self.tree.holes.insert(index, holes);
+        }
+        Ok(())
+    }
+
+    /// Gives an entry its extended attributes.
+    ///
+    /// # Errors
+    /// If there is no such entry.
+    pub fn set_xattrs(&mut self, index: EntryIndex, xattrs: Vec<Xattr>) -> Result<(), FormatError> {
+        if index as usize >= self.tree.entries.len() {
+            return Err(FormatError::Inconsistent("attributes belong to no entry"));
+        }
+        if !xattrs.is_empty() {
+            self.tree.xattrs.insert(index, xattrs);
+        }
+        Ok(())
+    }
+
+    /// Gives the entry added last its owner. Owners are recorded for all
+    /// entries or for none.
+    pub fn push_owner(&mut self, owner: Owner) {
+        self.tree.owners.push(owner);
+    }
+
+    /// The file's data length, as [`Tree::data_len`].
+    pub fn data_len(&self, index: EntryIndex) -> u64 {
+        self.tree.data_len(index)
+    }
+
+    /// Sets where a file's data lies, as [`Tree::set_file`].
+    pub fn set_file(&mut self, index: EntryIndex, data: FileData) {
+        self.tree.set_file(index, data);
+    }
+
+    /// The finished tree.
+    ///
+    /// # Errors
+    /// If a mount is empty, or owners are recorded for some entries only.
+    pub fn finish(self) -> Result<Tree, FormatError> {
+        if self
+            .tree
+            .mounts
+            .last()
+            .is_some_and(|mount| mount.entries.is_empty())
+        {
+            return Err(FormatError::Inconsistent("a mount is empty"));
+        }
+        let owners = self.tree.owners.len();
+        if owners != 0 && owners != self.tree.entries.len() {
+            return Err(FormatError::Inconsistent("only some entries have owners"));
+        }
+        Ok(self.tree)
+    }
+}
+
+/// Checks that every file's data lies in a stream of `len` bytes, and that no
+/// byte belongs to two files: so what files claim together is bounded by what
+/// the chunks hold.
+pub(super) fn check_stream(tree: &Tree, len: u64) -> Result<(), FormatError> {
+    let mut files: Vec<(u64, u64)> = tree
+        .indexes()
+        .filter_map(|index| match tree.entry(index).kind {
+            Kind::File(file) => Some((file.at, tree.data_len(index))),
+            _ => None,
+        })
+        .filter(|&(_, len)| len > 0)
+        .collect();
+    files.sort_unstable();
+    let mut end = 0u64;
+    for (at, data_len) in files {
+        if at < end {
+            return Err(FormatError::Inconsistent("two files share data"));
+        }
+        end =
+            at.checked_add(data_len)
+                .filter(|&end| end <= len)
+                .ok_or(FormatError::Inconsistent(
+                    "a file's data is not in the cache",
+                ))?;
+    }
+    Ok(())
+}
