@@ -1,0 +1,23 @@
+//! Directories and files on this machine: walking, reading and writing them.
+//!
+//! Everything goes through directory handles, one name at a time and never
+//! through a symbolic link: so paths may be longer than the system's limit,
+//! and nothing outside a mount is ever touched, whoever swaps what meanwhile.
+
+mod area;
+mod cursor;
+mod error;
+mod read;
+mod stat;
+mod sys;
+mod walk;
+mod write;
+
+pub use area::{AREA_PREFIX, StageArea, remove_stale_areas};
+pub use cursor::{DirCursor, Places};
+pub use error::FileError;
+pub use read::{LargeReader, ReadOutcome, Seen, read_small};
+pub use stat::{FileStat, FileType, clock_granularity, now};
+pub use sys::raise_open_file_limit;
+pub use walk::{Skipped, WalkOptions, WalkSource, Walked, walk};
+pub use write::{At, LargeFile, Metadata, copy_file, set_metadata, small_file, symlink};
