@@ -1,8 +1,17 @@
 //! larder: a content-defined-chunking, deduplicating cache store for CI.
 
+mod budget;
 pub mod chunking;
+pub mod compression;
+pub mod error;
 pub mod files;
 pub mod format;
 pub mod ids;
+mod index;
+pub mod progress;
+pub mod records;
 pub mod relpath;
+pub mod repository;
+pub mod save;
 pub mod store;
+mod upload;

@@ -37,7 +37,10 @@ pub fn plan(tree: &Tree) -> Plan {
             }
             match tree.data_len(index) {
                 0 => {}
-                len if len < u64::from(LARGE_FILE) => small.push(index),
+                // Sparse files are read by data, not whole, as large ones are.
+                len if len < u64::from(LARGE_FILE) && tree.holes(index).is_empty() => {
+                    small.push(index);
+                }
                 _ => units.push((index, Unit::Large(index))),
             }
         }

@@ -15,7 +15,7 @@ use super::error::FileError;
 use super::stat::{FileStat, FileType};
 use super::{Places, sys};
 use crate::format::{
-    Anchor, EntryIndex, FileData, FileIdentity, FormatError, Hole, Kind, NewEntry, Tree,
+    Anchor, EntryIndex, FileData, FileIdentity, FormatError, Hole, Kind, NewEntry, Timestamp, Tree,
     TreeBuilder, Xattr,
 };
 use crate::relpath::RelPath;
@@ -64,6 +64,8 @@ pub struct Walked {
     pub skipped: Vec<Skipped>,
     /// What could not be read.
     pub unreadable: Vec<FileError>,
+    /// When the walk began.
+    pub began: Timestamp,
     roots: HashMap<EntryIndex, (OwnedFd, Vec<u8>)>,
 }
 
@@ -97,6 +99,7 @@ pub fn walk(
     options: &WalkOptions,
     stop: &AtomicBool,
 ) -> Result<Walked, FileError> {
+    let began = super::stat::now();
     let mut assembly = Assembly {
         owner: options.owner,
         ..Assembly::default()
@@ -115,7 +118,7 @@ pub fn walk(
         };
         assembly.add(source, place, found).map_err(rules)?;
     }
-    assembly.finish()
+    assembly.finish(began)
 }
 
 /// A directory and the name in it that lead to a mount's root.
@@ -488,7 +491,7 @@ impl Assembly {
         Ok(())
     }
 
-    fn finish(self) -> Result<Walked, FileError> {
+    fn finish(self, began: Timestamp) -> Result<Walked, FileError> {
         let tree = self
             .builder
             .finish()
@@ -499,6 +502,7 @@ impl Assembly {
             locations: self.locations,
             skipped: self.skipped,
             unreadable: self.unreadable,
+            began,
             roots: self.roots,
         })
     }

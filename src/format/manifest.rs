@@ -103,9 +103,14 @@ impl Manifest {
         })
     }
 
-    /// Bytes of all files, holes included.
-    pub fn raw_bytes(&self) -> u64 {
-        self.tree.raw_bytes()
+    /// Checks what [`Manifest::decode`] checks of the tree's data: that it lies
+    /// in the chunks, and no byte belongs to two files.
+    ///
+    /// # Errors
+    /// [`FormatError::Inconsistent`].
+    pub fn check(&self) -> Result<(), FormatError> {
+        let rows = self.sequence.iter().map(|&row| self.chunks.get(row));
+        check_stream(&self.tree, rows.map(|(_, at)| u64::from(at.raw_len)).sum())
     }
 
     /// Whether both hold the same trees with the same contents, wherever the

@@ -4,6 +4,7 @@
 //! input: they check every length before they allocate, every index before
 //! they use it, and give a [`FormatError`] instead of a wrong value.
 
+mod align;
 mod chunk_table;
 mod envelope;
 mod index;
@@ -15,6 +16,7 @@ mod stat_record;
 mod tree;
 mod tree_columns;
 
+pub use align::{align, subtree_ends};
 pub use chunk_table::{ChunkTable, Location, MAX_CHUNK_LEN};
 pub use index::IndexDelta;
 pub use layout::{Layout, LayoutError};

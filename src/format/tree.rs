@@ -193,6 +193,12 @@ impl Tree {
         self.entries.iter().map(size).fold(0, u64::saturating_add)
     }
 
+    /// Regular files, hard links included.
+    pub fn file_count(&self) -> u64 {
+        let is_file = |entry: &&Entry| matches!(entry.kind, Kind::File(_) | Kind::HardLink { .. });
+        self.entries.iter().filter(is_file).count() as u64
+    }
+
     /// The entry's owner, where owners were recorded.
     pub fn owner(&self, index: EntryIndex) -> Option<Owner> {
         self.owners.get(index as usize).copied()
@@ -235,6 +241,74 @@ impl Tree {
         let kind = &mut self.entries[index as usize].kind;
         assert!(matches!(kind, Kind::File(_)), "only files have data");
         *kind = Kind::File(data);
+    }
+
+    /// Sets a file's holes, which must be in order and within it.
+    pub fn set_holes(&mut self, index: EntryIndex, holes: Vec<Hole>) {
+        if holes.is_empty() {
+            self.holes.remove(&index);
+        } else {
+            self.holes.insert(index, holes);
+        }
+    }
+
+    /// The tree of the entries that `keep` wants, and which each of them was.
+    /// A mount goes with its root; with a directory, all below it must go. A
+    /// hard link whose file goes takes over the file's data.
+    ///
+    /// # Panics
+    /// If `keep` wants an entry and not its directory.
+    pub fn select(&self, keep: impl Fn(EntryIndex) -> bool) -> (Tree, Vec<EntryIndex>) {
+        let mut builder = TreeBuilder::default();
+        let mut origins = vec![];
+        let mut new_index: Vec<Option<EntryIndex>> = vec![None; self.entries.len()];
+        let mut depths: Vec<usize> = Vec::with_capacity(self.entries.len());
+        for mount in &self.mounts {
+            let kept = keep(mount.entries.start);
+            if kept {
+                let begun = builder.begin_mount(mount.anchor, mount.path.clone());
+                begun.expect("a part of a sound tree is in order");
+            }
+            for index in mount.entries.clone() {
+                let entry = self.entry(index);
+                depths.push(entry.parent.map_or(0, |parent| depths[parent as usize] + 1));
+                if !(kept && keep(index)) {
+                    continue;
+                }
+                let (kind, data_of) = match entry.kind {
+                    Kind::HardLink { first } => match new_index[first as usize] {
+                        Some(first) => (Kind::HardLink { first }, None),
+                        None => (self.entry(first).kind, Some(first)),
+                    },
+                    kind => (kind, Some(index)),
+                };
+                let new = NewEntry {
+                    name: self.name(index),
+                    kind,
+                    target: self.target(index),
+                    mode: entry.mode,
+                    mtime: entry.mtime,
+                };
+                let depth = depths[index as usize];
+                let added = builder
+                    .push(depth, new)
+                    .expect("a part of a sound tree is sound");
+                if let Some(source) = data_of {
+                    builder.tree.set_holes(added, self.holes(source).to_vec());
+                    new_index[source as usize] = Some(added);
+                }
+                if !self.xattrs(index).is_empty() {
+                    builder
+                        .tree
+                        .xattrs
+                        .insert(added, self.xattrs(index).to_vec());
+                }
+                builder.tree.owners.extend(self.owner(index));
+                new_index[index as usize] = Some(added);
+                origins.push(index);
+            }
+        }
+        (builder.tree, origins)
     }
 
     /// Sets an entry's mode and modification time.

@@ -1,0 +1,150 @@
+//! Chunks to stored bytes and back: zstd where it helps, raw where not.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
+
+use zstd::bulk::{Compressor, Decompressor};
+
+use crate::budget::lock;
+use crate::ids::ChunkId;
+
+/// The levels that zstd's own command line offers without extra flags.
+pub const LEVELS: RangeInclusive<i32> = 1..=19;
+
+/// Level 3 is zstd's own default: the measurements in `docs/benchmarks.md`
+/// show what others cost and save.
+pub const DEFAULT_LEVEL: i32 = 3;
+
+/// Compresses chunks on any number of threads; contexts are reused, for making
+/// one costs as much as compressing a small chunk.
+pub(crate) struct Compression {
+    level: i32,
+    idle: Mutex<Vec<Compressor<'static>>>,
+}
+
+impl Compression {
+    pub(crate) fn new(level: i32) -> Self {
+        Self {
+            level,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// The bytes to store for a chunk: shorter than `raw`, or `raw` itself.
+    pub(crate) fn pack(&self, raw: &[u8]) -> Vec<u8> {
+        let idle = lock(&self.idle).pop();
+        let mut compressor = idle.unwrap_or_else(|| {
+            Compressor::new(self.level).expect("the level was checked, so only memory can lack")
+        });
+        let packed = compressor
+            .compress(raw)
+            .expect("the buffer has room for the worst case");
+        lock(&self.idle).push(compressor);
+        if packed.len() < raw.len() {
+            packed
+        } else {
+            raw.to_vec()
+        }
+    }
+}
+
+impl fmt::Debug for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compression")
+            .field("level", &self.level)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Unpacks chunks and checks that they are what their names say.
+pub(crate) struct Unpacker {
+    decompressor: Decompressor<'static>,
+    buffer: Vec<u8>,
+}
+
+impl Unpacker {
+    pub(crate) fn new() -> Self {
+        let decompressor = Decompressor::new().expect("only memory can lack");
+        Self {
+            decompressor,
+            buffer: vec![],
+        }
+    }
+
+    /// The raw bytes of a chunk; what is wrong with it otherwise. `raw_len`
+    /// was checked against [`crate::format::MAX_CHUNK_LEN`] when it was read.
+    pub(crate) fn unpack<'a>(
+        &'a mut self,
+        id: ChunkId,
+        stored: &'a [u8],
+        raw_len: u32,
+    ) -> Result<&'a [u8], &'static str> {
+        let raw_len = raw_len as usize;
+        let raw = if stored.len() == raw_len {
+            stored
+        } else {
+            self.buffer.resize(self.buffer.len().max(raw_len), 0);
+            let raw = &mut self.buffer[..raw_len];
+            match self.decompressor.decompress_to_buffer(stored, raw) {
+                Ok(len) if len == raw_len => raw,
+                Ok(_) => return Err("it is shorter than it should be"),
+                Err(_) => return Err("it cannot be decompressed"),
+            }
+        };
+        if ChunkId::of(raw) == id {
+            Ok(raw)
+        } else {
+            Err("its contents have another hash")
+        }
+    }
+}
+
+impl fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unpacker").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_come_back_and_noise_is_stored_raw() {
+        let compression = Compression::new(DEFAULT_LEVEL);
+        let text = b"the same words again and again, ".repeat(100);
+        let packed = compression.pack(&text);
+        assert!(packed.len() < text.len() / 10);
+        let mut unpacker = Unpacker::new();
+        let id = ChunkId::of(&text);
+        assert_eq!(unpacker.unpack(id, &packed, 3200), Ok(&text[..]));
+        assert_eq!(compression.pack(b"x"), b"x");
+        assert_eq!(unpacker.unpack(ChunkId::of(b"x"), b"x", 1), Ok(&b"x"[..]));
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let compression = Compression::new(DEFAULT_LEVEL);
+        let text = b"the same words again and again, ".repeat(100);
+        let id = ChunkId::of(&text);
+        let packed = compression.pack(&text);
+        let mut unpacker = Unpacker::new();
+        for at in 0..packed.len() {
+            let mut damaged = packed.clone();
+            damaged[at] ^= 0x10;
+            // Some header bits change nothing of what comes out.
+            if let Ok(raw) = unpacker.unpack(id, &damaged, 3200) {
+                assert_eq!(raw, text);
+            }
+        }
+        assert!(
+            unpacker
+                .unpack(id, &packed[..packed.len() - 1], 3200)
+                .is_err()
+        );
+        assert!(unpacker.unpack(id, &packed, 3199).is_err());
+        assert!(unpacker.unpack(id, &packed, 3201).is_err());
+        assert!(unpacker.unpack(ChunkId::of(b"y"), b"x", 1).is_err());
+    }
+}

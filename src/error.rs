@@ -1,0 +1,150 @@
+//! What a save, a restore or any other command can fail with.
+
+use std::path::PathBuf;
+
+use crate::files::FileError;
+use crate::format::{FormatError, LayoutError, MarkerError};
+use crate::ids::ChunkId;
+use crate::store::{ObjectKey, StoreError};
+
+/// A failed command: what failed; [`Error::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store did not do what it was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The place holds a store that this program must not use.
+    #[error("cannot use the store {location}: {source}")]
+    Marker {
+        /// The store.
+        location: String,
+        /// What is in the way.
+        source: MarkerError,
+    },
+    /// The place holds other things, and no larder store.
+    #[error("{location} is not empty and is not a larder store (it has {example})")]
+    NotAStore {
+        /// The place.
+        location: String,
+        /// Something that is there.
+        example: ObjectKey,
+    },
+    /// An object of the store is damaged.
+    #[error("the object {object} is damaged: {source}")]
+    Damaged {
+        /// The object.
+        object: ObjectKey,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// An object that another one refers to is not in the store.
+    #[error("the object {object} is missing, but {needed_by} needs it")]
+    Missing {
+        /// The missing object.
+        object: ObjectKey,
+        /// What refers to it.
+        needed_by: ObjectKey,
+    },
+    /// A chunk in a pack does not have the contents its name stands for.
+    #[error("chunk {chunk} in {object} is damaged: {why}")]
+    DamagedChunk {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The pack.
+        object: ObjectKey,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Scope and key cannot name an object.
+    #[error(transparent)]
+    Name(#[from] LayoutError),
+    /// The local file system did not do what it was asked.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Paths that were to be saved are not there.
+    #[error("there is nothing to save at {}", list(.0))]
+    NothingThere(Vec<PathBuf>),
+    /// Files could not be read as one state of them.
+    #[error("{}", unreadable(.0))]
+    Unreadable(Vec<FileError>),
+    /// Paths that were to be restored are not in the cache.
+    #[error("the cache {key} holds nothing at {}", list(.paths))]
+    NotInCache {
+        /// The key that was found.
+        key: String,
+        /// The paths that match nothing.
+        paths: Vec<PathBuf>,
+        /// What it holds instead.
+        mounts: Vec<String>,
+    },
+    /// Something in the target is in the way of what the cache holds.
+    #[error("{} is in the way: {why}", path.display())]
+    InTheWay {
+        /// What is in the way.
+        path: PathBuf,
+        /// Why it is not replaced.
+        why: &'static str,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// What a person can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Store(error) => error.hint()?,
+            Self::Marker { source, .. } => source.hint(),
+            Self::NotAStore { .. } => {
+                "give --store an empty or new place, or an existing larder store"
+            }
+            Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. } => {
+                "save the cache anew with --no-reuse; `larder verify --read-data` lists all damage"
+            }
+            Self::Name(_) => "use a shorter key or scope",
+            Self::File(error) => error.hint()?,
+            Self::NothingThere(_) => "use --allow-missing to save what is there",
+            Self::Unreadable(_) => "use --skip-unreadable to leave them out",
+            Self::NotInCache { mounts, .. } => {
+                return Some(format!("it holds {}", mounts.join(", ")));
+            }
+            Self::InTheWay { .. } => "move it away, or restore elsewhere with --to",
+            Self::Interrupted => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// Whether the store's contents, not its service, are at fault.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. }
+        )
+    }
+}
+
+/// How many of a list are named before the rest is counted.
+const NAMED: usize = 10;
+
+fn list(paths: &[PathBuf]) -> String {
+    let named = paths
+        .iter()
+        .take(NAMED)
+        .map(|path| path.display().to_string());
+    let mut text = named.collect::<Vec<_>>().join(", ");
+    if paths.len() > NAMED {
+        text.push_str(&format!(" and {} more", paths.len() - NAMED));
+    }
+    text
+}
+
+fn unreadable(errors: &[FileError]) -> String {
+    let named = errors.iter().take(NAMED).map(ToString::to_string);
+    let mut text = named.collect::<Vec<_>>().join("\n");
+    if errors.len() > NAMED {
+        text.push_str(&format!("\nand {} more", errors.len() - NAMED));
+    }
+    text
+}

@@ -1,0 +1,115 @@
+//! What long work tells while it runs: numbers for whoever watches, warnings
+//! for the log, and the wish to stop in the other direction.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::Error;
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Looking at files.
+    Walk,
+    /// Reading, cutting and uploading files.
+    Save,
+    /// Comparing what is there with the cache.
+    Compare,
+    /// Fetching and writing files.
+    Restore,
+    /// Reading packs to check them.
+    Verify,
+}
+
+/// Something that a person should know, but that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// A socket, fifo or device was left out.
+    SkippedSpecial {
+        /// Where it lies.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A file could not be read and was left out, as asked.
+    SkippedUnreadable {
+        /// The error, as text.
+        error: String,
+    },
+    /// A file vanished between being seen and being read.
+    Vanished {
+        /// Where it lay.
+        path: PathBuf,
+    },
+    /// A path to be saved is not there, as was allowed.
+    NothingThere {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A path to be saved is a symbolic link, and was saved as that.
+    LinkAsMount {
+        /// The path.
+        path: PathBuf,
+    },
+    /// An object that could have helped is damaged; work goes on without it.
+    IgnoredDamage {
+        /// What is wrong, as text.
+        error: String,
+    },
+    /// The local stat record could not be written: the next save reads more.
+    NoRecord {
+        /// The error, as text.
+        error: String,
+    },
+}
+
+/// Watches long work. All methods may be called from any thread.
+pub trait Progress: Sync {
+    /// A phase begins; `files` and `bytes` are its whole work, where known.
+    fn begin(&self, phase: Phase, files: u64, bytes: u64) {
+        let _ = (phase, files, bytes);
+    }
+    /// So many more files and bytes of the phase are done.
+    fn advance(&self, files: u64, bytes: u64) {
+        let _ = (files, bytes);
+    }
+    /// Something a person should know.
+    fn warn(&self, warning: Warning) {
+        let _ = warning;
+    }
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {}
+
+/// What every command runs in: who watches, and who may stop it.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Who watches.
+    pub progress: &'a dyn Progress,
+    /// Set from outside when the work shall stop.
+    pub stop: &'a AtomicBool,
+}
+
+impl Context<'_> {
+    /// Whether the work shall stop.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if so.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! Stat records on this machine: one file per place that was saved or restored.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::chunking;
+use crate::files::{FileError, clock_granularity};
+use crate::format::{FileIdentity, StatRecord, Timestamp};
+
+/// A directory of stat records.
+#[derive(Clone, Debug)]
+pub struct Records {
+    directory: PathBuf,
+}
+
+/// The longest record that is read, in bytes.
+const MAX_RECORD_LEN: u64 = crate::format::MAX_MANIFEST_LEN;
+
+impl Records {
+    /// Records are kept in this directory, which is made when it is needed.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
+    fn path(&self, location: &Path) -> PathBuf {
+        let name = blake3::hash(location.as_os_str().as_encoded_bytes()).to_hex();
+        self.directory.join(&name.as_str()[..32])
+    }
+
+    /// The record of a place, unless there is none that can be relied on.
+    pub fn read(&self, location: &Path) -> Option<StatRecord> {
+        let path = self.path(location);
+        if path.metadata().ok()?.len() > MAX_RECORD_LEN {
+            return None;
+        }
+        let record = StatRecord::decode(&std::fs::read(path).ok()?).ok()?;
+        (record.chunking == chunking::parameters()).then_some(record)
+    }
+
+    /// Replaces the record of a place.
+    ///
+    /// # Errors
+    /// [`FileError`]; the old record is then still there, or none.
+    pub fn write(&self, location: &Path, record: &StatRecord) -> Result<(), FileError> {
+        let path = self.path(location);
+        let failed = |error: io::Error| FileError::new("write the stat record", &path, error);
+        std::fs::create_dir_all(&self.directory).map_err(failed)?;
+        let temporary = self
+            .directory
+            .join(format!("{}.tmp", ulid::Ulid::generate()));
+        let written = std::fs::write(&temporary, record.encode())
+            .and_then(|()| std::fs::rename(&temporary, &path));
+        if written.is_err() {
+            // Half a record helps nobody; if it stays, it is only space.
+            let _ = std::fs::remove_file(&temporary);
+        }
+        written.map_err(failed)
+    }
+}
+
+/// What may be recorded of a file that was read or looked at after `since`.
+///
+/// The rule is git's for its index ("racy git"): a file whose last change is
+/// not clearly older than the look at it may change again without getting
+/// another time. Its identity is then not recorded, and the next save reads it.
+pub(crate) fn lasting(identity: FileIdentity, since: Timestamp) -> Option<FileIdentity> {
+    let clear = since.minus(clock_granularity(identity.ctime));
+    (identity.inode != 0 && identity.ctime < clear).then_some(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_change_unnoticed_is_not_recorded() {
+        let at = |secs, nanos| Timestamp { secs, nanos };
+        let identity = |ctime| FileIdentity {
+            device: 1,
+            inode: 2,
+            ctime,
+        };
+        let since = at(100, 500_000_000);
+        let lasts = |ctime| lasting(identity(ctime), since).is_some();
+        assert!(lasts(at(100, 400_000_000)));
+        assert!(!lasts(at(100, 490_000_000)), "within the clock's tick");
+        assert!(!lasts(at(100, 600_000_000)), "in the future");
+        assert!(
+            !lasts(at(99, 0)),
+            "whole seconds: the next change may get the same one"
+        );
+        assert!(lasts(at(97, 0)));
+    }
+}

@@ -1,0 +1,289 @@
+//! A store that was found to be larder's: its objects by what they mean.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::chunking;
+use crate::error::Error;
+use crate::format::{
+    FormatError, FormatMarker, IndexDelta, Layout, Manifest, PACK_TRAILER_LEN, PackFooter,
+    footer_range,
+};
+use crate::ids::{DeltaId, Key, PackId, Scope, StoreId};
+use crate::store::{ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_all};
+
+/// The longest manifest or delta object that is fetched, in bytes: what its
+/// largest payload takes when nothing compresses.
+const MAX_OBJECT_LEN: u64 = crate::format::MAX_MANIFEST_LEN + (1 << 20);
+
+/// A larder store, opened.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    store: Arc<dyn Store>,
+}
+
+/// A manifest that is in the store, as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedManifest {
+    /// Its namespace.
+    pub scope: Scope,
+    /// Its name.
+    pub key: Key,
+    /// When it was last put, by the store's clock.
+    pub modified: SystemTime,
+    /// Bytes of the manifest itself.
+    pub len: u64,
+    /// Its object.
+    pub object: ObjectKey,
+}
+
+/// A manifest and the version of the object it was read from.
+#[derive(Clone, Debug)]
+pub struct StoredManifest {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The state of the object.
+    pub version: Version,
+}
+
+impl Repository {
+    /// Opens a store; `None` if nothing was ever saved there.
+    ///
+    /// # Errors
+    /// [`Error::Marker`] if this program must not use it.
+    pub fn open(store: Arc<dyn Store>) -> Result<Option<Self>, Error> {
+        let marker = match store.get(&Layout::marker(), FormatMarker::MAX_LEN) {
+            Ok(marker) => marker,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        FormatMarker::decode(&marker.body, &chunking::parameters()).map_err(|source| {
+            Error::Marker {
+                location: store.location(),
+                source,
+            }
+        })?;
+        Ok(Some(Self { store }))
+    }
+
+    /// Opens a store, and makes it one if the place is empty.
+    ///
+    /// # Errors
+    /// Those of [`Repository::open`]; [`Error::NotAStore`] if the place holds
+    /// other things.
+    pub fn open_or_create(store: Arc<dyn Store>) -> Result<Self, Error> {
+        if let Some(repository) = Self::open(Arc::clone(&store))? {
+            return Ok(repository);
+        }
+        if let Some(other) = store.list("", None, 1)?.objects.pop()
+            && other.key != Layout::marker()
+        {
+            return Err(Error::NotAStore {
+                location: store.location(),
+                example: other.key,
+            });
+        }
+        let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
+        match store.put(
+            &Layout::marker(),
+            Bytes::from(marker.encode()),
+            PutMode::Create,
+        ) {
+            Ok(_) => Ok(Self { store }),
+            // Somebody else was first: theirs counts.
+            Err(error) if error.is_conflict() => match Self::open(store)? {
+                Some(repository) => Ok(repository),
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// The manifest of a key, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it cannot be read.
+    pub fn manifest(&self, scope: &Scope, key: &Key) -> Result<Option<StoredManifest>, Error> {
+        let object = Layout::manifest(scope, key)?;
+        let Some(found) = self.get(&object)? else {
+            return Ok(None);
+        };
+        let manifest = Manifest::decode(&found.1)
+            .and_then(|manifest| {
+                // On a file system that does not tell `K` from `k`, or if
+                // somebody copied objects, this can be another's.
+                if manifest.key == *key && manifest.scope == *scope {
+                    Ok(manifest)
+                } else {
+                    Err(FormatError::Inconsistent(
+                        "it is the manifest of another key",
+                    ))
+                }
+            })
+            .map_err(|source| Error::Damaged { object, source })?;
+        Ok(Some(StoredManifest {
+            manifest,
+            version: found.0,
+        }))
+    }
+
+    fn get(&self, object: &ObjectKey) -> Result<Option<(Version, Bytes)>, Error> {
+        match self.store.get(object, MAX_OBJECT_LEN) {
+            Ok(found) => Ok(Some((found.meta.version, found.body))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether there is a manifest under a key.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn has_manifest(&self, scope: &Scope, key: &Key) -> Result<bool, Error> {
+        match self.store.head(&Layout::manifest(scope, key)?) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Publishes a manifest: from now on its key has these contents.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn put_manifest(&self, manifest: &Manifest) -> Result<u64, Error> {
+        let object = Layout::manifest(&manifest.scope, &manifest.key)?;
+        let bytes = Bytes::from(manifest.encode());
+        let len = bytes.len() as u64;
+        self.store.put(&object, bytes, PutMode::Overwrite)?;
+        Ok(len)
+    }
+
+    /// The manifests of a scope whose keys begin with `prefix`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list_manifests(
+        &self,
+        scope: &Scope,
+        prefix: &str,
+    ) -> Result<Vec<ListedManifest>, Error> {
+        let objects = list_all(self.store(), &Layout::manifests_with(scope, prefix))?;
+        let listed = objects.into_iter().filter_map(listed_manifest);
+        Ok(listed
+            .filter(|found| found.scope == *scope && found.key.as_str().starts_with(prefix))
+            .collect())
+    }
+
+    /// The manifests of all scopes.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list_all_manifests(&self) -> Result<Vec<ListedManifest>, Error> {
+        let objects = list_all(self.store(), Layout::manifests())?;
+        Ok(objects.into_iter().filter_map(listed_manifest).collect())
+    }
+
+    /// Deletes manifests. Their packs stay: only a flush knows who else uses
+    /// them.
+    ///
+    /// # Errors
+    /// The first that could not be deleted; others are gone or not.
+    pub fn delete_manifests(&self, manifests: &[ListedManifest]) -> Result<(), Error> {
+        for batch in manifests.chunks(crate::store::MAX_BATCH) {
+            let keys: Vec<ObjectKey> = batch.iter().map(|found| found.object.clone()).collect();
+            if let Some(error) = self.store.delete(&keys)?.pop() {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells every saver of the store about new chunks.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn put_delta(&self, delta: &IndexDelta) -> Result<u64, Error> {
+        let bytes = Bytes::from(delta.encode());
+        let len = bytes.len() as u64;
+        self.store
+            .put(&Layout::delta(DeltaId::generate()), bytes, PutMode::Create)?;
+        Ok(len)
+    }
+
+    /// The index deltas that are in the store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list_deltas(&self) -> Result<Vec<ObjectMeta>, Error> {
+        let mut objects = list_all(self.store(), Layout::deltas())?;
+        objects.retain(|object| Layout::parse_delta(&object.key).is_some());
+        Ok(objects)
+    }
+
+    /// Reads an index delta; `None` if it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it cannot be read.
+    pub fn delta(&self, object: &ObjectKey) -> Result<Option<IndexDelta>, Error> {
+        let Some((_, bytes)) = self.get(object)? else {
+            return Ok(None);
+        };
+        let damaged = |source| Error::Damaged {
+            object: object.clone(),
+            source,
+        };
+        IndexDelta::decode(&bytes).map(Some).map_err(damaged)
+    }
+
+    /// Reads what a pack says of itself, in two small requests.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is no sound pack; a [`StoreError`] if it is not
+    /// there.
+    pub fn pack_footer(&self, pack: PackId, len: u64) -> Result<PackFooter, Error> {
+        let object = Layout::pack(pack);
+        let damaged = |source| Error::Damaged {
+            object: object.clone(),
+            source,
+        };
+        let trailer_start = len
+            .checked_sub(PACK_TRAILER_LEN)
+            .ok_or(FormatError::Truncated)
+            .map_err(damaged)?;
+        let trailer = self.store.get_range(&object, trailer_start..len)?;
+        let range = footer_range(len, &trailer).map_err(damaged)?;
+        let footer = self.store.get_range(&object, range)?;
+        PackFooter::decode(&footer).map_err(damaged)
+    }
+
+    /// The packs that are in the store, with their lengths.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list_packs(&self) -> Result<Vec<(PackId, u64)>, StoreError> {
+        let objects = list_all(self.store(), Layout::packs())?;
+        let packs = objects
+            .iter()
+            .filter_map(|object| Layout::parse_pack(&object.key).map(|pack| (pack, object.len)));
+        Ok(packs.collect())
+    }
+}
+
+fn listed_manifest(object: ObjectMeta) -> Option<ListedManifest> {
+    let (scope, key) = Layout::parse_manifest(&object.key)?;
+    Some(ListedManifest {
+        scope,
+        key,
+        modified: object.modified,
+        len: object.len,
+        object: object.key,
+    })
+}

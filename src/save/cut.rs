@@ -1,0 +1,738 @@
+//! The middle of a save: read, cut, hash, drop what the store has, compress.
+//!
+//! One thread hands out work, rayon does it. A piece of work is a bundle of
+//! small files or a few MiB of a large one; it is handed out only when the
+//! budget has room for its bytes, so a slow store or disk holds back reading
+//! instead of filling the memory. Workers never wait: what cannot go on comes
+//! back as an [`Event`].
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::SaveRequest;
+use super::recall::Recalled;
+use crate::budget::{Budget, FirstError, Permit, lock};
+use crate::chunking::{LargeFileCutter, Plan, Unit};
+use crate::compression::Compression;
+use crate::error::Error;
+use crate::files::{
+    DirCursor, FileError, FileStat, LargeReader, ReadOutcome, Seen, Walked, read_small,
+};
+use crate::format::{EntryIndex, Hole, Kind, MAX_CHUNK_LEN};
+use crate::ids::ChunkId;
+use crate::index::{KnownChunks, Presence};
+use crate::progress::{Context, Phase, Warning};
+use crate::repository::Repository;
+use crate::store::{MemoryStore, Store};
+use crate::upload::{self, ChunkSender, NewChunk, Uploaded};
+
+/// Bytes of files in memory at once, raw or compressed.
+const BUDGET: usize = 64 << 20;
+
+/// Bytes of a large file that are read at once: enough chunks to be worth a
+/// task, small enough that one file keeps several threads busy.
+const PIECE: usize = 4 << 20;
+
+/// A small file that grew past this while it was saved is cut as a large one.
+const MAX_GROWN: u64 = MAX_CHUNK_LEN as u64 / 8;
+
+/// How often a large file that changes while it is read is read again.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// What the files turned out to hold.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// For each unit of the plan, and then for each of `grown`, its chunks in
+    /// order, with their raw lengths.
+    pub(crate) units: Vec<Vec<(ChunkId, u32)>>,
+    /// Planned as small, grown large meanwhile.
+    pub(crate) grown: Vec<EntryIndex>,
+    /// Files that are not as the walk saw them.
+    pub(crate) changed: Vec<Changed>,
+    /// Files whose contents were read.
+    pub(crate) files_read: u64,
+}
+
+/// A file that is not as the walk saw it.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) entry: EntryIndex,
+    /// What it is now; `None` if it is left out.
+    pub(crate) now: Option<(FileStat, Vec<Hole>)>,
+}
+
+/// Work to hand out.
+enum Job {
+    Bundle { unit: usize, files: Range<usize> },
+    Large(Large),
+    Store(Piece),
+}
+
+/// A large file that is being read.
+struct Large {
+    unit: usize,
+    entry: EntryIndex,
+    attempt: u32,
+    number: u32,
+    /// `None` before the first piece.
+    reader: Option<LargeReader>,
+    /// What was read after the last sure cut.
+    rest: Vec<u8>,
+}
+
+/// Bytes that were read and cut.
+struct Piece {
+    unit: usize,
+    attempt: u32,
+    number: u32,
+    bytes: Vec<u8>,
+    chunks: Vec<(ChunkId, Range<usize>)>,
+    files: u64,
+    permit: Arc<Permit>,
+}
+
+/// What workers tell the thread that hands out work.
+enum Event {
+    /// A large file has more to read.
+    More(Large),
+    /// The index must be loaded before this can go on.
+    Wait(Piece),
+    /// A piece's chunks are in the store or on their way there.
+    Done {
+        unit: usize,
+        attempt: u32,
+        number: u32,
+        chunks: Vec<(ChunkId, u32)>,
+    },
+    /// A task ended without a piece.
+    Nothing,
+    /// Files were found changed; a vanished one has no stat.
+    Changed(Changed),
+    /// A small file is not small any more.
+    Grown(EntryIndex),
+    /// The index is loaded.
+    IndexLoaded,
+}
+
+pub(crate) struct Cutter<'a> {
+    walked: &'a Walked,
+    plan: &'a Plan,
+    request: &'a SaveRequest,
+    repository: Option<&'a Repository>,
+    known: &'a KnownChunks,
+    context: Context<'a>,
+    compression: Compression,
+    budget: Arc<Budget>,
+    failure: FirstError,
+    unreadable: Mutex<Vec<FileError>>,
+    cursors: Mutex<Vec<DirCursor<'a, Walked>>>,
+}
+
+impl<'a> Cutter<'a> {
+    pub(crate) fn new(
+        walked: &'a Walked,
+        plan: &'a Plan,
+        request: &'a SaveRequest,
+        repository: Option<&'a Repository>,
+        known: &'a KnownChunks,
+        context: Context<'a>,
+    ) -> Self {
+        Self {
+            walked,
+            plan,
+            request,
+            repository,
+            known,
+            context,
+            compression: Compression::new(request.level),
+            budget: Budget::new(BUDGET),
+            failure: FirstError::default(),
+            unreadable: Mutex::default(),
+            cursors: Mutex::default(),
+        }
+    }
+
+    /// Cuts everything and uploads what is new.
+    pub(crate) fn run(self, recalled: Recalled) -> Result<(Contents, Uploaded), Error> {
+        self.begin_progress();
+        let nowhere = MemoryStore::new();
+        let store = self
+            .repository
+            .map_or(&nowhere as &dyn Store, Repository::store);
+        let (contents, uploaded) = std::thread::scope(|threads| {
+            let (chunks, uploader) =
+                upload::start(threads, store, self.request.dry_run, &self.failure);
+            let contents = rayon::in_place_scope(|tasks| {
+                Dispatch::new(&self, chunks, recalled).run(tasks, threads)
+            });
+            (
+                contents,
+                uploader
+                    .join()
+                    .expect("the thread that fills packs does not panic"),
+            )
+        });
+        self.context.check()?;
+        self.failure.into_result()?;
+        let unreadable = self.unreadable.into_inner().unwrap_or_default();
+        if unreadable.is_empty() {
+            Ok((contents, uploaded))
+        } else {
+            Err(Error::Unreadable(unreadable))
+        }
+    }
+
+    fn begin_progress(&self) {
+        let tree = &self.walked.tree;
+        let files = tree
+            .entries()
+            .iter()
+            .filter(|entry| matches!(entry.kind, Kind::File(_)));
+        let bytes = tree.indexes().map(|index| tree.data_len(index)).sum();
+        self.context
+            .progress
+            .begin(Phase::Save, files.count() as u64, bytes);
+    }
+
+    fn goes_on(&self) -> bool {
+        self.failure.none() && self.context.check().is_ok()
+    }
+
+    /// Does one job. Runs on a rayon worker, and so must not wait.
+    fn work(&self, job: Job, permit: Arc<Permit>, events: &Sender<Event>, chunks: &ChunkSender) {
+        if !self.goes_on() {
+            return tell(events, Event::Nothing);
+        }
+        match job {
+            Job::Bundle { unit, files } => match self.read_bundle(unit, files, permit, events) {
+                Some(piece) => self.store(piece, events, chunks),
+                None => tell(events, Event::Nothing),
+            },
+            Job::Large(large) => match self.read_piece(large, permit, events) {
+                Some(piece) => self.store(piece, events, chunks),
+                None => tell(events, Event::Nothing),
+            },
+            Job::Store(piece) => self.store(piece, events, chunks),
+        }
+    }
+
+    /// Reads the files of a bundle into one chunk.
+    fn read_bundle(
+        &self,
+        unit: usize,
+        files: Range<usize>,
+        permit: Arc<Permit>,
+        events: &Sender<Event>,
+    ) -> Option<Piece> {
+        let entries = &self.plan.small[files];
+        let len: u64 = entries
+            .iter()
+            .map(|&entry| self.walked.tree.data_len(entry))
+            .sum();
+        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+        let mut cursor = self.cursor();
+        for &entry in entries {
+            let seen = self.seen(entry);
+            let read = cursor
+                .entry(entry)
+                .and_then(|at| read_small(at, seen, MAX_GROWN, &mut bytes));
+            match read {
+                Ok(ReadOutcome::Same) => {}
+                Ok(ReadOutcome::Changed(stat)) => {
+                    let now = Some((stat, vec![]));
+                    tell(events, Event::Changed(Changed { entry, now }));
+                }
+                Ok(ReadOutcome::Grown(_)) => tell(events, Event::Grown(entry)),
+                Ok(ReadOutcome::Replaced) => self.leave_out(entry, Why::Vanished, events),
+                Ok(ReadOutcome::Unstable) => self.leave_out(entry, Why::Unstable, events),
+                Err(error) => self.leave_out(entry, Why::Failed(error), events),
+            }
+        }
+        lock(&self.cursors).push(cursor);
+        let chunks = match bytes.len() {
+            0 => vec![],
+            len => vec![(ChunkId::of(&bytes), 0..len)],
+        };
+        let files = entries.len() as u64;
+        Some(Piece {
+            unit,
+            attempt: 0,
+            number: 0,
+            bytes,
+            chunks,
+            files,
+            permit,
+        })
+    }
+
+    /// Reads and cuts the next piece of a large file.
+    fn read_piece(
+        &self,
+        large: Large,
+        permit: Arc<Permit>,
+        events: &Sender<Event>,
+    ) -> Option<Piece> {
+        let Large {
+            unit,
+            entry,
+            attempt,
+            number,
+            reader,
+            rest: mut bytes,
+        } = large;
+        let again = |attempt| {
+            let first = Large {
+                unit,
+                entry,
+                attempt,
+                number: 0,
+                reader: None,
+                rest: vec![],
+            };
+            tell(events, Event::More(first));
+        };
+        let mut read = || -> io::Result<Option<LargeReader>> {
+            let opened = match reader {
+                Some(reader) => Some(reader),
+                None => {
+                    let mut cursor = self.cursor();
+                    let opened = cursor.entry(entry).and_then(LargeReader::open);
+                    lock(&self.cursors).push(cursor);
+                    opened?
+                }
+            };
+            let Some(mut reader) = opened else {
+                return Ok(None);
+            };
+            reader.read(PIECE, &mut bytes)?;
+            Ok(Some(reader))
+        };
+        let reader = match read() {
+            Ok(Some(reader)) => reader,
+            Ok(None) => {
+                self.leave_out(entry, Why::Vanished, events);
+                return None;
+            }
+            Err(error)
+                if error.kind() == io::ErrorKind::UnexpectedEof && attempt + 1 < MAX_ATTEMPTS =>
+            {
+                again(attempt + 1);
+                return None;
+            }
+            Err(error) => {
+                self.leave_out(entry, Why::Failed(error), events);
+                return None;
+            }
+        };
+        let last = reader.is_at_end();
+        if last && !reader.is_unchanged().unwrap_or(false) {
+            if attempt + 1 < MAX_ATTEMPTS {
+                again(attempt + 1);
+            } else {
+                self.leave_out(entry, Why::Unstable, events);
+            }
+            return None;
+        }
+        if last && self.differs(entry, &reader) {
+            let now = Some((*reader.stat(), reader.holes().to_vec()));
+            tell(events, Event::Changed(Changed { entry, now }));
+        }
+        let ends = LargeFileCutter.ends(&bytes, last);
+        let sure = ends.last().copied().unwrap_or(0);
+        if !last {
+            let rest = bytes[sure..].to_vec();
+            let number = number + 1;
+            // Told before this piece is hashed: another thread reads on.
+            tell(
+                events,
+                Event::More(Large {
+                    unit,
+                    entry,
+                    attempt,
+                    number,
+                    reader: Some(reader),
+                    rest,
+                }),
+            );
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let chunks = starts
+            .zip(&ends)
+            .map(|(start, &end)| (ChunkId::of(&bytes[start..end]), start..end));
+        let chunks = chunks.collect();
+        Some(Piece {
+            unit,
+            attempt,
+            number,
+            bytes,
+            chunks,
+            files: u64::from(last),
+            permit,
+        })
+    }
+
+    /// Hands in what the store does not have of a piece.
+    fn store(&self, piece: Piece, events: &Sender<Event>, chunks: &ChunkSender) {
+        let presence: Vec<Presence> = piece
+            .chunks
+            .iter()
+            .map(|(id, _)| self.known.presence(id))
+            .collect();
+        if presence.contains(&Presence::Unknown) {
+            return tell(events, Event::Wait(piece));
+        }
+        for ((id, range), presence) in piece.chunks.iter().zip(presence) {
+            if presence == Presence::Absent && self.known.claim(*id) {
+                let raw = &piece.bytes[range.clone()];
+                let stored = self.compression.pack(raw);
+                let permit = Arc::clone(&piece.permit);
+                let chunk = NewChunk {
+                    id: *id,
+                    raw_len: len_of(range),
+                    stored,
+                    permit,
+                };
+                // Fails only after the filling thread has died of a panic.
+                let _ = chunks.send(chunk);
+            }
+        }
+        self.context
+            .progress
+            .advance(piece.files, piece.bytes.len() as u64);
+        let done = piece
+            .chunks
+            .iter()
+            .map(|(id, range)| (*id, len_of(range)))
+            .collect();
+        let Piece {
+            unit,
+            attempt,
+            number,
+            ..
+        } = piece;
+        tell(
+            events,
+            Event::Done {
+                unit,
+                attempt,
+                number,
+                chunks: done,
+            },
+        );
+    }
+
+    fn leave_out(&self, entry: EntryIndex, why: Why, events: &Sender<Event>) {
+        let path = self.walked.location(entry);
+        tell(events, Event::Changed(Changed { entry, now: None }));
+        let error = match why {
+            Why::Vanished => return self.context.progress.warn(Warning::Vanished { path }),
+            Why::Failed(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.context.progress.warn(Warning::Vanished { path });
+            }
+            Why::Failed(error) => FileError::new("read", path, error),
+            Why::Unstable => FileError::new(
+                "read",
+                path,
+                io::Error::other("it keeps changing while it is read"),
+            ),
+        };
+        if self.request.skip_unreadable {
+            let error = error.to_string();
+            self.context
+                .progress
+                .warn(Warning::SkippedUnreadable { error });
+        } else {
+            lock(&self.unreadable).push(error);
+        }
+    }
+
+    fn cursor(&self) -> DirCursor<'a, Walked> {
+        let idle = lock(&self.cursors).pop();
+        idle.unwrap_or_else(|| DirCursor::new(&self.walked.tree, self.walked))
+    }
+
+    fn seen(&self, entry: EntryIndex) -> Seen {
+        let Kind::File(file) = self.walked.tree.entry(entry).kind else {
+            unreachable!("only files are planned");
+        };
+        Seen {
+            identity: self.walked.identities[entry as usize],
+            size: file.size,
+            mtime: self.walked.tree.entry(entry).mtime,
+        }
+    }
+
+    fn differs(&self, entry: EntryIndex, reader: &LargeReader) -> bool {
+        let stat = reader.stat();
+        let now = Seen {
+            identity: stat.identity,
+            size: stat.size,
+            mtime: stat.mtime,
+        };
+        self.seen(entry) != now || self.walked.tree.holes(entry) != reader.holes()
+    }
+}
+
+enum Why {
+    Vanished,
+    Unstable,
+    Failed(io::Error),
+}
+
+fn len_of(range: &Range<usize>) -> u32 {
+    u32::try_from(range.len()).expect("chunks are shorter than 4 GiB")
+}
+
+/// The receiver lives until all tasks have ended.
+fn tell(events: &Sender<Event>, event: Event) {
+    let _ = events.send(event);
+}
+
+/// Hands out work and gathers what comes back.
+struct Dispatch<'c, 'a> {
+    cutter: &'c Cutter<'a>,
+    chunks: ChunkSender,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    /// Jobs that go before the next unit of the plan.
+    first: VecDeque<Job>,
+    next_unit: usize,
+    recalled: Recalled,
+    /// Units that may be recalled, once the index says that the store has them.
+    undecided: Vec<usize>,
+    waiting: Vec<Piece>,
+    loading: bool,
+    running: usize,
+    pieces: Vec<Vec<DonePiece>>,
+    contents: Contents,
+}
+
+/// The chunks of one piece of a unit, with attempt and number.
+type DonePiece = ((u32, u32), Vec<(ChunkId, u32)>);
+
+impl<'c, 'a: 'c> Dispatch<'c, 'a> {
+    fn new(cutter: &'c Cutter<'a>, chunks: ChunkSender, recalled: Recalled) -> Self {
+        let (sender, events) = unbounded();
+        Self {
+            cutter,
+            chunks,
+            sender,
+            events,
+            first: VecDeque::new(),
+            next_unit: 0,
+            recalled,
+            undecided: vec![],
+            waiting: vec![],
+            loading: false,
+            running: 0,
+            pieces: vec![vec![]; cutter.plan.units.len()],
+            contents: Contents::default(),
+        }
+    }
+
+    fn run<'scope, 'env>(
+        mut self,
+        tasks: &rayon::Scope<'c>,
+        threads: &'scope std::thread::Scope<'scope, 'env>,
+    ) -> Contents
+    where
+        'c: 'scope,
+        'a: 'scope,
+    {
+        while self.cutter.goes_on() {
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event);
+            }
+            self.load_index_if_needed(threads);
+            let permit = match self.next_job_len() {
+                None if self.running == 0 && !self.loading => break,
+                None => None,
+                // What waits for the index holds permits: blocking for more
+                // would keep the news that it is loaded from being read.
+                Some(len) if self.loading => self.cutter.budget.try_take(len),
+                Some(len) => Some(self.cutter.budget.take(len)),
+            };
+            match permit {
+                Some(permit) => self.hand_out(tasks, permit),
+                None => match self.events.recv() {
+                    Ok(event) => self.take(event),
+                    Err(_) => break,
+                },
+            }
+        }
+        self.finish()
+    }
+
+    fn load_index_if_needed<'scope, 'env>(
+        &mut self,
+        threads: &'scope std::thread::Scope<'scope, 'env>,
+    ) where
+        'c: 'scope,
+        'a: 'scope,
+    {
+        if self.loading || (self.waiting.is_empty() && self.undecided.is_empty()) {
+            return;
+        }
+        self.loading = true;
+        let (cutter, sender) = (self.cutter, self.sender.clone());
+        threads.spawn(move || {
+            if let Some(repository) = cutter.repository {
+                cutter.known.load_index(repository, cutter.context);
+            } else {
+                cutter.known.load_nothing();
+            }
+            tell(&sender, Event::IndexLoaded);
+        });
+    }
+
+    /// Bytes that the next job will hold, if there is one to hand out.
+    fn next_job_len(&mut self) -> Option<usize> {
+        while self.first.is_empty() && self.next_unit < self.cutter.plan.units.len() {
+            let unit = self.next_unit;
+            self.next_unit += 1;
+            if !self.recall(unit) {
+                self.first.push_back(self.job(unit));
+            }
+        }
+        self.first.front().map(|job| match job {
+            Job::Bundle { files, .. } => {
+                let tree = &self.cutter.walked.tree;
+                let lens = self.cutter.plan.small[files.clone()].iter();
+                let len: u64 = lens.map(|&entry| tree.data_len(entry)).sum();
+                usize::try_from(len).unwrap_or(usize::MAX)
+            }
+            Job::Large(_) => PIECE,
+            // Already holds its permit.
+            Job::Store(_) => 0,
+        })
+    }
+
+    fn job(&self, unit: usize) -> Job {
+        match self.cutter.plan.units.get(unit) {
+            Some(Unit::Bundle(files)) => Job::Bundle {
+                unit,
+                files: files.clone(),
+            },
+            Some(Unit::Large(entry)) => self.large(unit, *entry),
+            None => self.large(
+                unit,
+                self.contents.grown[unit - self.cutter.plan.units.len()],
+            ),
+        }
+    }
+
+    fn large(&self, unit: usize, entry: EntryIndex) -> Job {
+        Job::Large(Large {
+            unit,
+            entry,
+            attempt: 0,
+            number: 0,
+            reader: None,
+            rest: vec![],
+        })
+    }
+
+    /// Takes a unit's chunks from the stat record, if the store has them.
+    /// `true` if there is nothing to do for it now.
+    fn recall(&mut self, unit: usize) -> bool {
+        let Some(chunks) = &self.recalled.units[unit] else {
+            return false;
+        };
+        let presence = chunks.iter().map(|(id, _)| self.cutter.known.presence(id));
+        // `Presence` is ordered from the best to the worst.
+        match presence.max() {
+            Some(Presence::Absent) => return false,
+            Some(Presence::Unknown) => self.undecided.push(unit),
+            Some(Presence::Present) | None => {
+                let (files, bytes) = self.size(unit);
+                self.cutter.context.progress.advance(files, bytes);
+                let chunks = self.recalled.units[unit].take().unwrap_or_default();
+                self.pieces[unit] = vec![((0, 0), chunks)];
+            }
+        }
+        true
+    }
+
+    fn size(&self, unit: usize) -> (u64, u64) {
+        let tree = &self.cutter.walked.tree;
+        match &self.cutter.plan.units[unit] {
+            Unit::Bundle(files) => {
+                let entries = &self.cutter.plan.small[files.clone()];
+                (
+                    entries.len() as u64,
+                    entries.iter().map(|&entry| tree.data_len(entry)).sum(),
+                )
+            }
+            Unit::Large(entry) => (1, tree.data_len(*entry)),
+        }
+    }
+
+    fn hand_out(&mut self, tasks: &rayon::Scope<'c>, permit: Permit) {
+        let Some(job) = self.first.pop_front() else {
+            return;
+        };
+        self.contents.files_read += match &job {
+            Job::Bundle { files, .. } => files.len() as u64,
+            Job::Large(large) if large.number == 0 && large.attempt == 0 => 1,
+            _ => 0,
+        };
+        self.running += 1;
+        let (cutter, events, chunks) = (self.cutter, self.sender.clone(), self.chunks.clone());
+        tasks.spawn(move |_| cutter.work(job, Arc::new(permit), &events, &chunks));
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::More(large) => self.first.push_back(Job::Large(large)),
+            Event::Changed(changed) => self.contents.changed.push(changed),
+            Event::Grown(entry) => {
+                let unit = self.pieces.len();
+                self.pieces.push(vec![]);
+                self.contents.grown.push(entry);
+                self.first.push_back(self.job(unit));
+            }
+            Event::Nothing => self.running -= 1,
+            Event::Wait(piece) => {
+                self.running -= 1;
+                self.waiting.push(piece);
+            }
+            Event::Done {
+                unit,
+                attempt,
+                number,
+                chunks,
+            } => {
+                self.running -= 1;
+                self.pieces[unit].push(((attempt, number), chunks));
+            }
+            Event::IndexLoaded => {
+                self.loading = false;
+                self.first.extend(self.waiting.drain(..).map(Job::Store));
+                for unit in std::mem::take(&mut self.undecided) {
+                    if !self.recall(unit) {
+                        let job = self.job(unit);
+                        self.first.push_back(job);
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Contents {
+        let mut contents = self.contents;
+        for mut pieces in self.pieces {
+            pieces.sort_unstable_by_key(|(order, _)| *order);
+            // A file that changed was read again: only the last attempt counts.
+            let last = pieces.last().map_or(0, |((attempt, _), _)| *attempt);
+            pieces.retain(|((attempt, _), _)| *attempt == last);
+            contents
+                .units
+                .push(pieces.into_iter().flat_map(|(_, chunks)| chunks).collect());
+        }
+        contents
+    }
+}

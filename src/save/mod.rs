@@ -1,0 +1,234 @@
+//! Save: from directories to packs and a manifest.
+//!
+//! [`save`] reads like `docs/architecture.md`: walk the mounts, plan the
+//! chunks, read and cut and hash what changed, upload what the store does not
+//! have, publish the manifest last. Nothing is visible before the manifest, so
+//! a save that is killed leaves only packs that nobody refers to.
+
+mod assemble;
+mod cut;
+mod recall;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::chunking::plan;
+use crate::error::Error;
+use crate::files::{self, WalkOptions, WalkSource, Walked};
+use crate::format::{IndexDelta, Manifest};
+use crate::ids::{Key, Scope};
+use crate::index::{KnownChunks, near_manifests};
+use crate::progress::{Context, Phase, Warning};
+use crate::records::Records;
+use crate::repository::{Repository, StoredManifest};
+use crate::store::Store;
+
+/// What to save, and how.
+#[derive(Debug)]
+pub struct SaveRequest {
+    /// The namespace of the key.
+    pub scope: Scope,
+    /// The name to save under.
+    pub key: Key,
+    /// What to save: sorted, not overlapping.
+    pub sources: Vec<WalkSource>,
+    /// What to record of it.
+    pub walk: WalkOptions,
+    /// zstd level for new chunks; see [`crate::compression::LEVELS`].
+    pub level: i32,
+    /// Save nothing if the key is there already.
+    pub if_absent: bool,
+    /// Do everything but change the store.
+    pub dry_run: bool,
+    /// Leave out mounts that are not there, with a warning.
+    pub allow_missing: bool,
+    /// Leave out files that cannot be read, with a warning.
+    pub skip_unreadable: bool,
+    /// Reuse chunks that are in the store. Without it, everything is uploaded
+    /// anew, which heals a cache whose packs were damaged.
+    pub reuse: bool,
+    /// Where stat records lie, if they are to be used.
+    pub records: Option<Records>,
+}
+
+/// What a save did.
+#[derive(Debug, Default)]
+pub struct SaveReport {
+    /// The key was there, and was not to be overwritten: nothing was done.
+    pub already_there: bool,
+    /// The key already had exactly these contents: nothing was uploaded.
+    pub unchanged: bool,
+    /// Regular files, hard links included.
+    pub files: u64,
+    /// Bytes of all files, holes included, hard links counted once.
+    pub raw_bytes: u64,
+    /// Files whose contents were read; for all others the stat record was enough.
+    pub files_read: u64,
+    /// Chunks, each counted once.
+    pub chunks: u64,
+    /// Chunks that the store did not have.
+    pub new_chunks: u64,
+    /// Bytes of these, uncompressed.
+    pub new_raw_bytes: u64,
+    /// Bytes put into the store: packs, manifest and index delta.
+    pub uploaded_bytes: u64,
+    /// Chunks that the store had.
+    pub reused_chunks: u64,
+    /// Packs put into the store.
+    pub packs_written: u64,
+}
+
+/// Saves directories under a key.
+///
+/// # Errors
+/// [`Error`] says what failed. The store then holds what it held before, and
+/// at most some packs that nobody refers to.
+pub fn save(
+    store: Arc<dyn Store>,
+    request: &SaveRequest,
+    context: Context<'_>,
+) -> Result<SaveReport, Error> {
+    let repository = open(store, request)?;
+    if request.if_absent && is_there(repository.as_ref(), request)? {
+        return Ok(SaveReport {
+            already_there: true,
+            ..SaveReport::default()
+        });
+    }
+    let sources = present_sources(request, context)?;
+
+    // The nearest manifests come over the network while the disk is walked.
+    let (walked, near) = std::thread::scope(|scope| {
+        let near = scope.spawn(|| read_near(repository.as_ref(), request, context));
+        context.progress.begin(Phase::Walk, 0, 0);
+        let walked = files::walk(&sources, &request.walk, context.stop);
+        (
+            walked,
+            near.join().expect("reading manifests does not panic"),
+        )
+    });
+    let (mut walked, (own, near)) = (walked?, near?);
+    context.check()?;
+    report_left_out(&mut walked, request, context)?;
+
+    let known = if request.reuse {
+        KnownChunks::of(own.iter().chain(&near))
+    } else {
+        KnownChunks::nothing()
+    };
+    let plan = plan(&walked.tree);
+    let recalled = recall::recall(&walked, &plan, request.records.as_ref());
+    let cutter = cut::Cutter::new(
+        &walked,
+        &plan,
+        request,
+        repository.as_ref(),
+        &known,
+        context,
+    );
+    let (contents, uploaded) = cutter.run(recalled)?;
+
+    let assembled = assemble::assemble(walked, &plan, &contents, &known, &uploaded, request)?;
+    let mut report = assembled.report;
+    let manifest = assembled.manifest;
+    report.unchanged = request.reuse
+        && own
+            .as_ref()
+            .is_some_and(|own| own.manifest.same_contents(&manifest));
+    if let Some(repository) = repository.filter(|_| !request.dry_run && !report.unchanged) {
+        context.check()?;
+        report.uploaded_bytes += repository.put_manifest(&manifest)?;
+        if report.new_chunks > 0 {
+            // After the manifest: other savers learn only of chunks that a
+            // finished save vouches for.
+            report.uploaded_bytes += repository.put_delta(&IndexDelta {
+                chunks: uploaded.chunks,
+            })?;
+        }
+    }
+    if let Some(records) = request.records.as_ref().filter(|_| !request.dry_run) {
+        assemble::write_records(records, &manifest, &assembled.local, context);
+    }
+    Ok(report)
+}
+
+/// A dry run makes no store where there is none.
+fn open(store: Arc<dyn Store>, request: &SaveRequest) -> Result<Option<Repository>, Error> {
+    if request.dry_run {
+        Repository::open(store)
+    } else {
+        Repository::open_or_create(store).map(Some)
+    }
+}
+
+fn is_there(repository: Option<&Repository>, request: &SaveRequest) -> Result<bool, Error> {
+    repository.map_or(Ok(false), |found| {
+        found.has_manifest(&request.scope, &request.key)
+    })
+}
+
+fn read_near(
+    repository: Option<&Repository>,
+    request: &SaveRequest,
+    context: Context<'_>,
+) -> Result<(Option<StoredManifest>, Vec<StoredManifest>), Error> {
+    match repository {
+        Some(repository) if request.reuse => {
+            near_manifests(repository, &request.scope, &request.key, context)
+        }
+        _ => Ok((None, vec![])),
+    }
+}
+
+/// The mounts that are there.
+fn present_sources(request: &SaveRequest, context: Context<'_>) -> Result<Vec<WalkSource>, Error> {
+    let mut missing: Vec<PathBuf> = vec![];
+    let mut present = vec![];
+    for source in &request.sources {
+        match std::fs::symlink_metadata(&source.location) {
+            Ok(metadata) => {
+                if metadata.is_symlink() {
+                    let path = source.location.clone();
+                    context.progress.warn(Warning::LinkAsMount { path });
+                }
+                present.push(source.clone());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                missing.push(source.location.clone());
+            }
+            Err(error) => {
+                return Err(files::FileError::new("look at", &source.location, error).into());
+            }
+        }
+    }
+    if present.is_empty() || !(missing.is_empty() || request.allow_missing) {
+        return Err(Error::NothingThere(missing));
+    }
+    for path in missing {
+        context.progress.warn(Warning::NothingThere { path });
+    }
+    Ok(present)
+}
+
+fn report_left_out(
+    walked: &mut Walked,
+    request: &SaveRequest,
+    context: Context<'_>,
+) -> Result<(), Error> {
+    for skipped in &walked.skipped {
+        context.progress.warn(Warning::SkippedSpecial {
+            path: skipped.path.clone(),
+            what: skipped.why,
+        });
+    }
+    let unreadable = std::mem::take(&mut walked.unreadable);
+    if !request.skip_unreadable && !unreadable.is_empty() {
+        return Err(Error::Unreadable(unreadable));
+    }
+    for error in unreadable {
+        context.progress.warn(Warning::SkippedUnreadable {
+            error: error.to_string(),
+        });
+    }
+    Ok(())
+}
