@@ -58,18 +58,16 @@ impl fmt::Debug for Compression {
 }
 
 /// Unpacks chunks and checks that they are what their names say.
+#[derive(Default)]
 pub(crate) struct Unpacker {
-    decompressor: Decompressor<'static>,
+    /// Made when it is first needed.
+    decompressor: Option<Decompressor<'static>>,
     buffer: Vec<u8>,
 }
 
 impl Unpacker {
     pub(crate) fn new() -> Self {
-        let decompressor = Decompressor::new().expect("only memory can lack");
-        Self {
-            decompressor,
-            buffer: vec![],
-        }
+        Self::default()
     }
 
     /// The raw bytes of a chunk; what is wrong with it otherwise. `raw_len`
@@ -86,7 +84,10 @@ impl Unpacker {
         } else {
             self.buffer.resize(self.buffer.len().max(raw_len), 0);
             let raw = &mut self.buffer[..raw_len];
-            match self.decompressor.decompress_to_buffer(stored, raw) {
+            let decompressor = self
+                .decompressor
+                .get_or_insert_with(|| Decompressor::new().expect("only memory can lack"));
+            match decompressor.decompress_to_buffer(stored, raw) {
                 Ok(len) if len == raw_len => raw,
                 Ok(_) => return Err("it is shorter than it should be"),
                 Err(_) => return Err("it cannot be decompressed"),

@@ -95,7 +95,7 @@ impl Error {
     /// What a person can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Store(error) => error.hint()?,
+            Self::Store(error) => return error.hint().map(String::from),
             Self::Marker { source, .. } => source.hint(),
             Self::NotAStore { .. } => {
                 "give --store an empty or new place, or an existing larder store"

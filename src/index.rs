@@ -143,7 +143,7 @@ fn read_deltas(
                         break;
                     }
                     match repository.delta(&object.key) {
-                        Ok(Some(delta)) => lock(&known).extend(delta.chunks.rows()),
+                        Ok(Some(delta)) => lock(&known).extend(delta.chunks.rows().iter().copied()),
                         // A flush merged it meanwhile.
                         Ok(None) => {}
                         Err(error) => {

@@ -12,6 +12,7 @@ pub mod progress;
 pub mod records;
 pub mod relpath;
 pub mod repository;
+pub mod restore;
 pub mod save;
 pub mod store;
 mod upload;

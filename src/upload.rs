@@ -78,7 +78,7 @@ fn fill(
 ) -> Uploaded {
     let mut uploaded = Uploaded::default();
     let mut open: Option<PackBuilder> = None;
-    let mut close = |pack: PackBuilder, uploaded: &mut Uploaded| {
+    let close = |pack: PackBuilder, uploaded: &mut Uploaded| {
         let id = pack.id();
         let bytes = Bytes::from(pack.finish());
         uploaded.packs += 1;

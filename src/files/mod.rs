@@ -6,6 +6,7 @@
 
 mod area;
 mod cursor;
+mod directory;
 mod error;
 mod read;
 mod stat;
@@ -15,8 +16,12 @@ mod write;
 
 pub use area::{AREA_PREFIX, StageArea, remove_stale_areas};
 pub use cursor::{DirCursor, Places};
+pub use directory::{
+    hard_link, look_at, make_directory, make_writable, open_directory, open_directory_at,
+    open_directory_following, os_name, remove, rename,
+};
 pub use error::FileError;
-pub use read::{LargeReader, ReadOutcome, Seen, read_small};
+pub use read::{LargeReader, ReadOutcome, Seen, read_part, read_small};
 pub use stat::{FileStat, FileType, clock_granularity, now};
 pub use sys::raise_open_file_limit;
 pub use walk::{Skipped, WalkOptions, WalkSource, Walked, walk};

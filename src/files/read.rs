@@ -199,3 +199,59 @@ impl LargeReader {
         Ok(sys::stat_fd(&self.file)?.same_state(&self.opened))
     }
 }
+
+/// Appends a part of a file's data to `buffer`: `len` bytes from `offset` on,
+/// both counted without the holes.
+///
+/// # Errors
+/// Those of reading; `UnexpectedEof` if the file is shorter.
+pub fn read_part(
+    (dir, name): (BorrowedFd<'_>, &[u8]),
+    holes: &[Hole],
+    offset: u64,
+    len: u32,
+    buffer: &mut Vec<u8>,
+) -> io::Result<()> {
+    let file = sys::open_read(dir, name)?;
+    for (at, run) in data_runs(holes, offset, u64::from(len)) {
+        let start = buffer.len();
+        let run = usize::try_from(run).map_err(io::Error::other)?;
+        buffer.resize(start + run, 0);
+        if sys::read_full_at(&file, &mut buffer[start..], at)? < run {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
+/// Where in a file with these holes its data from `offset` on lies: places and
+/// lengths that together have `len` bytes.
+pub(super) fn data_runs(holes: &[Hole], offset: u64, len: u64) -> Vec<(u64, u64)> {
+    let mut runs = vec![];
+    let (mut at, mut left) = (offset, len);
+    let mut holes = holes.iter().peekable();
+    while left > 0 {
+        while let Some(hole) = holes.next_if(|hole| hole.offset <= at) {
+            at += hole.len;
+        }
+        let run = holes.peek().map_or(left, |hole| left.min(hole.offset - at));
+        runs.push((at, run));
+        at += run;
+        left -= run;
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_lies_between_the_holes() {
+        let holes = [Hole { offset: 0, len: 10 }, Hole { offset: 20, len: 5 }];
+        assert_eq!(data_runs(&holes, 0, 4), [(10, 4)]);
+        assert_eq!(data_runs(&holes, 0, 15), [(10, 10), (25, 5)]);
+        assert_eq!(data_runs(&holes, 12, 3), [(27, 3)]);
+        assert_eq!(data_runs(&[], 7, 2), [(7, 2)]);
+    }
+}

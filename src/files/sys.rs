@@ -1,7 +1,7 @@
 //! The system calls that larder makes on files, as plain functions.
 //!
 //! What only one system has is here and nowhere else. Names are single names,
-//! resolved in an open directory; none of these calls follows a symbolic link.
+//! resolved in an open directory; but for one that says so, none of these calls follows a symbolic link.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +14,12 @@ use crate::format::{Hole, Owner, Timestamp, Xattr};
 /// Opens a directory for reading and as a place for other calls.
 pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(fs::openat(dir, name, flags, Mode::empty())?)
+}
+
+/// As [`open_dir`], but follows a symbolic link.
+pub(super) fn open_dir_following(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(fs::openat(dir, name, flags, Mode::empty())?)
 }
 

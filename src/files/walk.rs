@@ -15,8 +15,8 @@ use super::error::FileError;
 use super::stat::{FileStat, FileType};
 use super::{Places, sys};
 use crate::format::{
-    Anchor, EntryIndex, FileData, FileIdentity, FormatError, Hole, Kind, NewEntry, Timestamp, Tree,
-    TreeBuilder, Xattr,
+    Anchor, EntryIndex, FileData, FileIdentity, FileState, FormatError, Hole, Kind, NewEntry,
+    Timestamp, Tree, TreeBuilder, Xattr,
 };
 use crate::relpath::RelPath;
 
@@ -77,6 +77,22 @@ impl Places for Walked {
 }
 
 impl Walked {
+    /// The state that a regular file was seen in.
+    ///
+    /// # Panics
+    /// If the entry is no regular file.
+    pub fn state(&self, entry: EntryIndex) -> FileState<'_> {
+        let Kind::File(file) = self.tree.entry(entry).kind else {
+            panic!("only files have states");
+        };
+        FileState {
+            identity: self.identities[entry as usize],
+            size: file.size,
+            mtime: self.tree.entry(entry).mtime,
+            holes: self.tree.holes(entry),
+        }
+    }
+
     /// Where an entry lies on this machine.
     pub fn location(&self, entry: EntryIndex) -> PathBuf {
         let mounts = self.tree.mounts();

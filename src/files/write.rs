@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::read::data_runs;
 use super::stat::FileStat;
 use super::sys;
 use crate::format::{Hole, Owner, Timestamp, Xattr};
@@ -77,12 +78,17 @@ impl LargeFile {
         })
     }
 
-    /// Writes a piece.
+    /// Writes a piece of the data, counted from `offset` without the holes.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn fill(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        sys::write_full_at(&self.file, bytes, offset)
+    pub fn fill(&self, holes: &[Hole], offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+        for (at, len) in data_runs(holes, offset, bytes.len() as u64) {
+            let (run, rest) = bytes.split_at(usize::try_from(len).map_err(io::Error::other)?);
+            sys::write_full_at(&self.file, run, at)?;
+            bytes = rest;
+        }
+        Ok(())
     }
 
     /// Sets the metadata, once all pieces are there.

@@ -11,7 +11,7 @@ use super::chunk_table::{self, ChunkTable};
 use super::envelope::{self, EnvelopeKind};
 use super::tree::check_stream;
 use super::tree_columns;
-use super::{FormatError, Tree};
+use super::{FormatError, Stream, Tree};
 use crate::ids::{Key, Scope};
 
 const KIND: EnvelopeKind = EnvelopeKind {
@@ -101,6 +101,12 @@ impl Manifest {
             sequence: wire.sequence,
             chunks,
         })
+    }
+
+    /// The stream that the tree's data lies in.
+    pub fn stream(&self) -> Stream {
+        let rows = self.sequence.iter().map(|&row| self.chunks.get(row));
+        Stream::new(rows.map(|(id, at)| (id, at.raw_len)))
     }
 
     /// Checks what [`Manifest::decode`] checks of the tree's data: that it lies

@@ -13,6 +13,7 @@ mod manifest;
 mod marker;
 mod pack;
 mod stat_record;
+mod stream;
 mod tree;
 mod tree_columns;
 
@@ -23,7 +24,8 @@ pub use layout::{Layout, LayoutError};
 pub use manifest::{MAX_MANIFEST_LEN, Manifest};
 pub use marker::{ChunkingParameters, FORMAT_VERSION, FormatMarker, MarkerError};
 pub use pack::{PACK_TRAILER_LEN, PackBuilder, PackFooter, footer_range};
-pub use stat_record::{FileIdentity, StatRecord};
+pub use stat_record::{FileIdentity, FileState, StatRecord};
+pub use stream::{Piece, Stream};
 pub use tree::{
     Anchor, Entry, EntryIndex, FileData, Hole, Kind, Mount, NewEntry, Owner, Timestamp, Tree,
     TreeBuilder, Xattr,

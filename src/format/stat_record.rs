@@ -11,7 +11,9 @@ use serde_bytes::ByteBuf;
 use super::envelope::{self, EnvelopeKind};
 use super::tree::check_stream;
 use super::tree_columns;
-use super::{ChunkingParameters, FormatError, Timestamp, Tree};
+use super::{
+    ChunkingParameters, EntryIndex, FileData, FormatError, Hole, Kind, Stream, Timestamp, Tree,
+};
 use crate::ids::ChunkId;
 
 const KIND: EnvelopeKind = EnvelopeKind {
@@ -30,6 +32,19 @@ pub struct FileIdentity {
     pub inode: u64,
     /// When its contents or metadata were last changed: no program can set it.
     pub ctime: Timestamp,
+}
+
+/// The state of a file that is compared with its record.
+#[derive(Clone, Copy, Debug)]
+pub struct FileState<'a> {
+    /// Which file, and its last change of any kind.
+    pub identity: FileIdentity,
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of its contents.
+    pub mtime: Timestamp,
+    /// Its holes.
+    pub holes: &'a [Hole],
 }
 
 /// A tree as it was on this machine, and the chunks it was made of.
@@ -61,6 +76,24 @@ struct Wire {
 
 impl StatRecord {
     const MAX_LEN: u64 = super::MAX_MANIFEST_LEN;
+
+    /// The file that an entry of the record is, if it is still as recorded:
+    /// same file, same length, same times, same holes.
+    pub fn unchanged(&self, entry: EntryIndex, now: FileState<'_>) -> Option<FileData> {
+        let recorded = self.tree.entry(entry);
+        let Kind::File(file) = recorded.kind else {
+            return None;
+        };
+        let same = self.identities[entry as usize] == Some(now.identity)
+            && (file.size, recorded.mtime) == (now.size, now.mtime)
+            && self.tree.holes(entry) == now.holes;
+        same.then_some(file)
+    }
+
+    /// The stream that the tree's data lies in.
+    pub fn stream(&self) -> Stream {
+        Stream::new(self.sequence.iter().copied())
+    }
 
     /// The record's bytes.
     pub fn encode(&self) -> Vec<u8> {

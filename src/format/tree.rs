@@ -125,6 +125,19 @@ pub struct Mount {
     pub entries: Range<EntryIndex>,
 }
 
+impl std::fmt::Display for Mount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (prefix, path) = (self.anchor, &self.path);
+        match (prefix, path.is_empty()) {
+            (Anchor::WorkingDirectory, _) => write!(f, "{path}"),
+            (Anchor::Home, true) => f.write_str("~"),
+            (Anchor::Home, false) => write!(f, "~/{path}"),
+            (Anchor::Root, true) => f.write_str("/"),
+            (Anchor::Root, false) => write!(f, "/{path}"),
+        }
+    }
+}
+
 /// File trees in path order. See the module's text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {

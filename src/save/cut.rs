@@ -295,7 +295,7 @@ impl<'a> Cutter<'a> {
             };
             tell(events, Event::More(first));
         };
-        let mut read = || -> io::Result<Option<LargeReader>> {
+        let read = || -> io::Result<Option<LargeReader>> {
             let opened = match reader {
                 Some(reader) => Some(reader),
                 None => {

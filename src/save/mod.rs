@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::chunking::plan;
 use crate::error::Error;
 use crate::files::{self, WalkOptions, WalkSource, Walked};
-use crate::format::{IndexDelta, Manifest};
+use crate::format::IndexDelta;
 use crate::ids::{Key, Scope};
 use crate::index::{KnownChunks, near_manifests};
 use crate::progress::{Context, Phase, Warning};

@@ -3,7 +3,7 @@
 
 use crate::chunking::{Plan, Unit};
 use crate::files::Walked;
-use crate::format::{EntryIndex, Kind, StatRecord, align};
+use crate::format::{EntryIndex, Kind, StatRecord, Stream, align};
 use crate::ids::ChunkId;
 use crate::records::Records;
 
@@ -45,8 +45,7 @@ struct Memory<'a> {
     /// For each entry of the mount, where its data lies in the record's
     /// stream, if the file is the same.
     at: Vec<Option<u64>>,
-    /// Where each chunk of the record's stream begins, and where the last ends.
-    starts: Vec<u64>,
+    stream: Stream,
 }
 
 impl<'a> Memory<'a> {
@@ -57,15 +56,11 @@ impl<'a> Memory<'a> {
             Some(recorded_mount) => align(tree, mount, recorded, recorded_mount),
             None => vec![],
         };
-        let same = |index: EntryIndex, found: EntryIndex| -> Option<u64> {
-            let (now, then) = (tree.entry(index), recorded.entry(found));
-            let (Kind::File(now_file), Kind::File(then_file)) = (now.kind, then.kind) else {
-                return None;
-            };
-            let same = record.identities[found as usize] == Some(walked.identities[index as usize])
-                && (now_file.size, now.mtime) == (then_file.size, then.mtime)
-                && tree.holes(index) == recorded.holes(found);
-            same.then_some(then_file.at)
+        let same = |index: EntryIndex, found: EntryIndex| match tree.entry(index).kind {
+            Kind::File(_) => record
+                .unchanged(found, walked.state(index))
+                .map(|file| file.at),
+            _ => None,
         };
         let at = mount
             .entries
@@ -73,17 +68,11 @@ impl<'a> Memory<'a> {
             .zip(matches)
             .map(|(index, found)| found.and_then(|found| same(index, found)))
             .collect();
-        let mut end = 0;
-        let ends = record.sequence.iter().map(|&(_, len)| {
-            end += u64::from(len);
-            end
-        });
-        let starts = std::iter::once(0).chain(ends).collect();
         Self {
             record,
             start: mount.entries.start,
             at,
-            starts,
+            stream: record.stream(),
         }
     }
 
@@ -99,8 +88,7 @@ impl<'a> Memory<'a> {
             }
             end += walked.tree.data_len(file);
         }
-        let first = self.starts.binary_search(&start).ok()?;
-        let after = self.starts.binary_search(&end).ok()?;
-        Some(self.record.sequence[first..after].to_vec())
+        let whole = self.stream.whole_chunks(start..end)?;
+        Some(self.record.sequence[whole].to_vec())
     }
 }

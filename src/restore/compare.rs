@@ -1,0 +1,482 @@
+//! What is in place already.
+//!
+//! A file is left alone if its contents are those of the cache. That is known
+//! from `stat` alone where the stat record vouches for it; else its contents
+//! are read and hashed. Equal length and time prove nothing: npm, for one,
+//! gives every file of every version the same time.
+
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::RestoreRequest;
+use super::target::Target;
+use crate::budget::lock;
+use crate::error::Error;
+use crate::files::{self, DirCursor, FileType, WalkOptions, WalkSource, Walked};
+use crate::format::{
+    EntryIndex, FileIdentity, Kind, Manifest, Mount, StatRecord, Stream, Tree, align, subtree_ends,
+};
+use crate::ids::ChunkId;
+use crate::progress::Context;
+use crate::records::lasting;
+
+/// What to do for an entry of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It is in place, with its metadata.
+    Keep,
+    /// It is in place, but mode, time, owner or attributes differ.
+    Mend,
+    /// It is not there, nor is anything else.
+    Create,
+    /// Something else is there.
+    Replace,
+    /// A file of the same length is there; its contents may be the same.
+    Check,
+}
+
+/// How the cache differs from what is there.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    /// For each entry of the tree.
+    pub(super) actions: Vec<Action>,
+    /// For each kept entry, its identity, if it was there long enough.
+    pub(super) identities: Vec<Option<FileIdentity>>,
+    /// For each kept or mended directory, the file system it lies on.
+    pub(super) devices: Vec<u64>,
+    /// What is there and not in the cache, topmost: the directory's entry and
+    /// the name in it.
+    pub(super) extra: Vec<(EntryIndex, Vec<u8>)>,
+    /// Files whose contents were read.
+    pub(super) files_compared: u64,
+}
+
+impl Comparison {
+    pub(super) fn action(&self, index: EntryIndex) -> Action {
+        self.actions[index as usize]
+    }
+
+    /// Whether the entry has to be made.
+    pub(super) fn is_new(&self, index: EntryIndex) -> bool {
+        !matches!(self.action(index), Action::Keep | Action::Mend)
+    }
+
+    pub(super) fn files_unchanged(&self, tree: &Tree) -> u64 {
+        let kept = tree.indexes().filter(|&index| {
+            let kind = tree.entry(index).kind;
+            matches!(kind, Kind::File(_) | Kind::HardLink { .. }) && !self.is_new(index)
+        });
+        kept.count() as u64
+    }
+}
+
+/// Compares all mounts with what is at their targets.
+pub(super) fn compare(
+    manifest: &Manifest,
+    tree: &Tree,
+    complete: &[bool],
+    targets: &[Target],
+    request: &RestoreRequest,
+    context: Context<'_>,
+) -> Result<Comparison, Error> {
+    let entries = tree.entries().len();
+    let mut comparison = Comparison {
+        actions: vec![Action::Create; entries],
+        identities: vec![None; entries],
+        devices: vec![0; entries],
+        extra: vec![],
+        files_compared: 0,
+    };
+    let stream = manifest.stream();
+    for (mount, target) in tree.mounts().iter().zip(targets) {
+        match target.there.map(|stat| stat.file_type) {
+            None => {}
+            Some(FileType::Other(_)) => {
+                let why = "it is neither a file nor a directory nor a link";
+                return Err(Error::InTheWay {
+                    path: target.location.clone(),
+                    why,
+                });
+            }
+            Some(_) => {
+                let walked = walk(mount, target, request, context)?;
+                let there = There {
+                    tree,
+                    mount,
+                    stream: &stream,
+                    walked: &walked,
+                    request,
+                };
+                there.compare(complete, target, &mut comparison, context)?;
+            }
+        }
+    }
+    Ok(comparison)
+}
+
+fn walk(
+    mount: &Mount,
+    target: &Target,
+    request: &RestoreRequest,
+    context: Context<'_>,
+) -> Result<Walked, Error> {
+    let source = WalkSource {
+        anchor: mount.anchor,
+        path: mount.path.clone(),
+        location: target.location.clone(),
+    };
+    let options = WalkOptions {
+        exclude: None,
+        owner: request.owner,
+        xattrs: request.xattrs,
+    };
+    Ok(files::walk(&[source], &options, context.stop)?)
+}
+
+/// One mount and what is at its target.
+struct There<'a> {
+    tree: &'a Tree,
+    mount: &'a Mount,
+    stream: &'a Stream,
+    walked: &'a Walked,
+    request: &'a RestoreRequest,
+}
+
+impl There<'_> {
+    fn compare(
+        &self,
+        complete: &[bool],
+        target: &Target,
+        comparison: &mut Comparison,
+        context: Context<'_>,
+    ) -> Result<(), Error> {
+        let Some(there) = self.walked.tree.mounts().first() else {
+            return Ok(());
+        };
+        let matches = align(self.tree, self.mount, &self.walked.tree, there);
+        let record = self
+            .request
+            .records
+            .as_ref()
+            .and_then(|records| records.read(&target.location));
+        let vouched = record
+            .as_ref()
+            .map(|record| Vouched::new(self.walked, there, record));
+        for (index, &found) in self.mount.entries.clone().zip(&matches) {
+            let Some(found) = found else { continue };
+            let action = self.entry_action(index, found, &matches, comparison, vouched.as_ref());
+            if action == Action::Replace {
+                self.check_replaceable(index, found)?;
+            }
+            let identity = self.walked.identities[found as usize];
+            comparison.actions[index as usize] = action;
+            comparison.devices[index as usize] = identity.device;
+            comparison.identities[index as usize] = lasting(identity, self.walked.began);
+        }
+        self.check_contents(&matches, comparison, context);
+        if self.request.delete_extra {
+            self.find_extra(there, &matches, complete, comparison);
+        }
+        Ok(())
+    }
+
+    /// What to do for an entry, of which `found` is in its place. Directories
+    /// and files come before what depends on them.
+    fn entry_action(
+        &self,
+        index: EntryIndex,
+        found: EntryIndex,
+        matches: &[Option<EntryIndex>],
+        comparison: &Comparison,
+        vouched: Option<&Vouched<'_>>,
+    ) -> Action {
+        let there = &self.walked.tree;
+        let same_metadata = || {
+            let (a, b) = (self.tree.entry(index), there.entry(found));
+            let mode_counts = a.kind != Kind::Symlink;
+            (!mode_counts || a.mode == b.mode)
+                && a.mtime == b.mtime
+                && (!self.request.owner || self.tree.owner(index) == there.owner(found))
+                && (!self.request.xattrs || self.tree.xattrs(index) == there.xattrs(found))
+        };
+        let in_place = || {
+            if same_metadata() {
+                Action::Keep
+            } else {
+                Action::Mend
+            }
+        };
+        match (self.tree.entry(index).kind, there.entry(found).kind) {
+            (Kind::Directory, Kind::Directory) => in_place(),
+            (Kind::Symlink, Kind::Symlink)
+                if self.tree.target(index) == there.target(found) && same_metadata() =>
+            {
+                Action::Keep
+            }
+            (Kind::File(file), Kind::File(other))
+                if file.size == other.size && self.tree.holes(index) == there.holes(found) =>
+            {
+                let same = vouched.is_some_and(|vouched| {
+                    vouched.has_contents(found, self.stream, file.at, self.tree.data_len(index))
+                });
+                if same || self.tree.data_len(index) == 0 {
+                    in_place()
+                } else {
+                    Action::Check
+                }
+            }
+            (Kind::HardLink { first }, Kind::HardLink { first: other }) => {
+                let start = self.mount.entries.start;
+                let linked_right = self.mount.entries.contains(&first)
+                    && matches[(first - start) as usize] == Some(other);
+                // Follows what becomes of the file that it is a name of.
+                if linked_right {
+                    comparison.action(first)
+                } else {
+                    Action::Replace
+                }
+            }
+            _ => Action::Replace,
+        }
+    }
+
+    /// A directory with contents gives way to something else only if the user
+    /// wants to be rid of what the cache does not hold.
+    fn check_replaceable(&self, index: EntryIndex, found: EntryIndex) -> Result<(), Error> {
+        let there = &self.walked.tree;
+        let is_filled = there.entry(found).kind == Kind::Directory
+            && there
+                .entries()
+                .get(found as usize + 1)
+                .is_some_and(|e| e.parent == Some(found));
+        let wants_directory = self.tree.entry(index).kind == Kind::Directory;
+        if is_filled && !wants_directory && !self.request.delete_extra {
+            let why = "it is a directory with contents, and the cache holds something else \
+                       there (--delete-extra removes it)";
+            return Err(Error::InTheWay {
+                path: self.walked.location(found),
+                why,
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads the files that may be the same, chunk by chunk, and decides.
+    fn check_contents(
+        &self,
+        matches: &[Option<EntryIndex>],
+        comparison: &mut Comparison,
+        context: Context<'_>,
+    ) {
+        let start = self.mount.entries.start;
+        let candidates: Vec<EntryIndex> = self
+            .mount
+            .entries
+            .clone()
+            .filter(|&index| comparison.action(index) == Action::Check)
+            .filter(|&index| matches!(self.tree.entry(index).kind, Kind::File(_)))
+            .collect();
+        comparison.files_compared += candidates.len() as u64;
+        let wanted = Parts::of(self.tree, self.stream, &candidates);
+        let cursors: Mutex<Vec<DirCursor<'_, Walked>>> = Mutex::default();
+        let same: Vec<bool> = wanted
+            .chunks
+            .par_iter()
+            .map(|(position, parts)| {
+                if context.check().is_err() {
+                    return false;
+                }
+                let idle = lock(&cursors).pop();
+                let mut cursor =
+                    idle.unwrap_or_else(|| DirCursor::new(&self.walked.tree, self.walked));
+                let found = |index: EntryIndex| matches[(index - start) as usize];
+                let id = self.hash(&mut cursor, parts, found);
+                lock(&cursors).push(cursor);
+                id == Some(self.stream.id(*position))
+            })
+            .collect();
+        // A file is the same if all its chunks are.
+        let mut is_same: std::collections::HashMap<EntryIndex, bool> =
+            candidates.iter().map(|&index| (index, true)).collect();
+        for index in wanted.unchecked {
+            is_same.insert(index, false);
+        }
+        for ((_, parts), same) in wanted.chunks.iter().zip(same) {
+            for part in parts {
+                is_same.entry(part.file).and_modify(|all| *all &= same);
+            }
+        }
+        for index in candidates {
+            if is_same[&index]
+                && let Some(found) = matches[(index - start) as usize]
+            {
+                let (a, b) = (self.tree.entry(index), self.walked.tree.entry(found));
+                let same = a.mode == b.mode && a.mtime == b.mtime;
+                comparison.actions[index as usize] = if same { Action::Keep } else { Action::Mend };
+            }
+        }
+        self.settle_links(comparison);
+    }
+
+    /// Other names of files that were checked follow them.
+    fn settle_links(&self, comparison: &mut Comparison) {
+        for index in self.mount.entries.clone() {
+            if let Kind::HardLink { first } = self.tree.entry(index).kind
+                && comparison.action(index) == Action::Check
+            {
+                comparison.actions[index as usize] = match comparison.action(first) {
+                    Action::Check => Action::Replace,
+                    settled => settled,
+                };
+            }
+        }
+    }
+
+    fn hash(
+        &self,
+        cursor: &mut DirCursor<'_, Walked>,
+        parts: &[Part],
+        found: impl Fn(EntryIndex) -> Option<EntryIndex>,
+    ) -> Option<ChunkId> {
+        let mut bytes = vec![];
+        for part in parts {
+            let at = cursor.entry(found(part.file)?).ok()?;
+            let holes = self.tree.holes(part.file);
+            files::read_part(at, holes, part.offset, part.len, &mut bytes).ok()?;
+        }
+        Some(ChunkId::of(&bytes))
+    }
+
+    fn find_extra(
+        &self,
+        there: &Mount,
+        matches: &[Option<EntryIndex>],
+        complete: &[bool],
+        comparison: &mut Comparison,
+    ) {
+        let found_tree = &self.walked.tree;
+        let mut owner_of: Vec<Option<EntryIndex>> = vec![None; found_tree.entries().len()];
+        for (index, found) in self.mount.entries.clone().zip(matches) {
+            if let Some(found) = found {
+                owner_of[*found as usize] = Some(index);
+            }
+        }
+        let ends = subtree_ends(found_tree, there);
+        let mut at = there.entries.start;
+        while at < there.entries.end {
+            let parent = found_tree
+                .entry(at)
+                .parent
+                .and_then(|parent| owner_of[parent as usize]);
+            match (owner_of[at as usize], parent) {
+                (None, Some(parent)) => {
+                    let kept = complete[parent as usize] && !comparison.is_new(parent);
+                    if kept {
+                        comparison
+                            .extra
+                            .push((parent, found_tree.name(at).to_vec()));
+                    }
+                    at = ends[(at - there.entries.start) as usize];
+                }
+                _ => at += 1,
+            }
+        }
+    }
+}
+
+/// A part of a file's data.
+struct Part {
+    file: EntryIndex,
+    /// Where in the file's data it begins.
+    offset: u64,
+    len: u32,
+}
+
+/// Files' data by the chunks that it makes up.
+struct Parts {
+    /// Chunks that the files make up whole: place in the sequence, and parts.
+    chunks: Vec<(usize, Vec<Part>)>,
+    /// Files with data in chunks that they do not make up whole.
+    unchecked: Vec<EntryIndex>,
+}
+
+impl Parts {
+    fn of(tree: &Tree, stream: &Stream, files: &[EntryIndex]) -> Self {
+        let mut chunks: std::collections::BTreeMap<usize, Vec<Part>> = Default::default();
+        for &file in files {
+            let Kind::File(data) = tree.entry(file).kind else {
+                continue;
+            };
+            let mut offset = 0;
+            for piece in stream.pieces(data.at, tree.data_len(file)) {
+                let part = Part {
+                    file,
+                    offset,
+                    len: piece.len,
+                };
+                chunks.entry(piece.position).or_default().push(part);
+                offset += u64::from(piece.len);
+            }
+        }
+        let mut parts = Self {
+            chunks: vec![],
+            unchecked: vec![],
+        };
+        for (position, mut found) in chunks {
+            // In a bundle, files lie in the order of their places.
+            found.sort_by_key(|part| match tree.entry(part.file).kind {
+                Kind::File(data) => data.at + part.offset,
+                _ => 0,
+            });
+            let len: u64 = found.iter().map(|part| u64::from(part.len)).sum();
+            if len == u64::from(stream.chunk_len(position)) {
+                parts.chunks.push((position, found));
+            } else {
+                parts.unchecked.extend(found.iter().map(|part| part.file));
+            }
+        }
+        parts
+    }
+}
+
+/// A stat record, matched with what is there.
+struct Vouched<'a> {
+    record: &'a StatRecord,
+    stream: Stream,
+    walked: &'a Walked,
+    matches: Vec<Option<EntryIndex>>,
+}
+
+impl<'a> Vouched<'a> {
+    fn new(walked: &'a Walked, there: &Mount, record: &'a StatRecord) -> Self {
+        let matches = match record.tree.mounts().first() {
+            Some(mount) => align(&walked.tree, there, &record.tree, mount),
+            None => vec![None; walked.tree.entries().len()],
+        };
+        Self {
+            record,
+            stream: record.stream(),
+            walked,
+            matches,
+        }
+    }
+
+    /// Whether the file that is there has had these contents all the time.
+    fn has_contents(&self, found: EntryIndex, stream: &Stream, at: u64, len: u64) -> bool {
+        let Some(recorded) = self.matches.get(found as usize).copied().flatten() else {
+            return false;
+        };
+        let Some(file) = self.record.unchanged(recorded, self.walked.state(found)) else {
+            return false;
+        };
+        let ours = stream
+            .pieces(at, len)
+            .map(|p| (stream.id(p.position), p.offset, p.len));
+        let theirs = self
+            .stream
+            .pieces(file.at, len)
+            .map(|p| (self.stream.id(p.position), p.offset, p.len));
+        ours.eq(theirs)
+    }
+}

@@ -1,0 +1,294 @@
+//! Restore: from a manifest and packs to directories.
+//!
+//! [`restore`] reads like `docs/architecture.md`: find the manifest, compare
+//! it with what is there, stage what is missing beside it, and move that into
+//! place once every byte of it was checked. Until then nothing of the target
+//! is changed, so a restore that fails or is killed leaves what was there.
+
+mod compare;
+mod fetch;
+mod finish;
+mod stage;
+mod target;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::format::{Anchor, EntryIndex, Manifest, Tree};
+use crate::ids::{Key, Scope};
+use crate::progress::{Context, Phase};
+use crate::records::Records;
+use crate::relpath::RelPath;
+use crate::repository::{ListedManifest, Repository};
+use crate::store::Store;
+
+/// What to restore, and where to.
+#[derive(Debug)]
+pub struct RestoreRequest {
+    /// The namespace of the keys.
+    pub scope: Scope,
+    /// The key to look for first.
+    pub key: Key,
+    /// Prefixes of keys to look for then, in order; of each the newest.
+    pub restore_keys: Vec<String>,
+    /// Where anchored paths lie.
+    pub destination: Destination,
+    /// What to restore of the cache; all of it if empty.
+    pub paths: Vec<Selection>,
+    /// Remove what the cache does not hold, inside what is restored.
+    pub delete_extra: bool,
+    /// Restore owners, where they were recorded.
+    pub owner: bool,
+    /// Restore extended attributes, where they were recorded.
+    pub xattrs: bool,
+    /// Where stat records lie, if they are to be used.
+    pub records: Option<Records>,
+}
+
+/// Where a cache's paths lie on this machine.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// Where they were saved from, as far as it exists here.
+    Original {
+        /// The working directory.
+        working_directory: PathBuf,
+        /// The user's home directory, if there is one.
+        home: Option<PathBuf>,
+    },
+    /// All below one directory, which is made if it is absent.
+    Below(PathBuf),
+}
+
+/// A part of a cache.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// What `path` is relative to.
+    pub anchor: Anchor,
+    /// The path: a mount, something in one, or a directory that holds mounts.
+    pub path: RelPath,
+    /// The path as the user gave it, for messages.
+    pub given: PathBuf,
+}
+
+/// How a key was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hit {
+    /// The key itself.
+    Exact,
+    /// The newest key with one of the prefixes.
+    Prefix,
+    /// Nothing.
+    #[default]
+    Miss,
+}
+
+/// What a restore did.
+#[derive(Debug, Default)]
+pub struct RestoreReport {
+    /// How the key was found.
+    pub hit: Hit,
+    /// The key that was found.
+    pub key: Option<Key>,
+    /// Regular files restored or found in place, hard links included.
+    pub files: u64,
+    /// Those of them that were in place, with the right contents.
+    pub files_unchanged: u64,
+    /// Files whose contents were read to find that out; for all others the
+    /// stat record was enough.
+    pub files_compared: u64,
+    /// Bytes of all files, holes included, hard links counted once.
+    pub raw_bytes: u64,
+    /// Bytes fetched from packs.
+    pub fetched_bytes: u64,
+    /// Entries removed because the cache does not hold them.
+    pub removed: u64,
+}
+
+/// A key that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// How.
+    pub hit: Hit,
+    /// What the key holds.
+    pub manifest: Manifest,
+}
+
+/// Finds the manifest for a key or, in order, for prefixes of keys.
+///
+/// # Errors
+/// Those of the store; [`Error::Damaged`] if the manifest cannot be read.
+pub fn find(
+    repository: &Repository,
+    scope: &Scope,
+    key: &Key,
+    restore_keys: &[String],
+) -> Result<Option<Found>, Error> {
+    if let Some(stored) = repository.manifest(scope, key)? {
+        return Ok(Some(Found {
+            hit: Hit::Exact,
+            manifest: stored.manifest,
+        }));
+    }
+    for prefix in restore_keys {
+        // The newest may be deleted between the listing and the read.
+        for listed in newest_first(repository.list_manifests(scope, prefix)?) {
+            if let Some(stored) = repository.manifest(scope, &listed.key)? {
+                return Ok(Some(Found {
+                    hit: Hit::Prefix,
+                    manifest: stored.manifest,
+                }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Manifests by age; of two with the same time, the one whose key sorts last.
+pub fn newest_first(mut manifests: Vec<ListedManifest>) -> Vec<ListedManifest> {
+    manifests.sort_by(|a, b| (b.modified, &b.key).cmp(&(a.modified, &a.key)));
+    manifests
+}
+
+/// Restores directories from the cache under a key.
+///
+/// # Errors
+/// [`Error`] says what failed. Unless it failed while moving finished files
+/// into place, the target is as it was.
+pub fn restore(
+    store: Arc<dyn Store>,
+    request: &RestoreRequest,
+    context: Context<'_>,
+) -> Result<RestoreReport, Error> {
+    let Some(repository) = Repository::open(store)? else {
+        return Ok(RestoreReport::default());
+    };
+    let found = find(
+        &repository,
+        &request.scope,
+        &request.key,
+        &request.restore_keys,
+    )?;
+    let Some(Found { hit, manifest }) = found else {
+        return Ok(RestoreReport::default());
+    };
+    let (tree, complete) = select(&manifest, request)?;
+    let targets = target::resolve(&tree, request)?;
+
+    context.progress.begin(Phase::Compare, 0, 0);
+    let comparison = compare::compare(&manifest, &tree, &complete, &targets, request, context)?;
+    context.check()?;
+
+    let mut report = RestoreReport {
+        hit,
+        key: Some(manifest.key.clone()),
+        files: tree.file_count(),
+        files_unchanged: comparison.files_unchanged(&tree),
+        files_compared: comparison.files_compared,
+        raw_bytes: tree.raw_bytes(),
+        ..RestoreReport::default()
+    };
+    let stage = stage::Stage::prepare(&tree, &targets, &comparison)?;
+    let written = fetch::fetch(
+        &repository,
+        &manifest,
+        &tree,
+        &comparison,
+        &stage,
+        request,
+        context,
+    )?;
+    report.fetched_bytes = written.fetched_bytes;
+    report.files_unchanged += written.same.len() as u64;
+    context.check()?;
+    let finish = finish::Finish {
+        tree: &tree,
+        targets: &targets,
+        comparison: &comparison,
+        stage,
+        written,
+        manifest: &manifest,
+        request,
+        context,
+    };
+    report.removed = finish.run()?;
+    Ok(report)
+}
+
+/// The part of the tree that is wanted, and for each entry of it whether all
+/// that the cache holds below it is.
+fn select(manifest: &Manifest, request: &RestoreRequest) -> Result<(Tree, Vec<bool>), Error> {
+    let tree = &manifest.tree;
+    if request.paths.is_empty() {
+        return Ok((tree.clone(), vec![true; tree.entries().len()]));
+    }
+    let mut wanted = vec![false; tree.entries().len()];
+    let mut matched = vec![false; request.paths.len()];
+    for mount in tree.mounts() {
+        for (selection, matched) in request.paths.iter().zip(&mut matched) {
+            if selection.anchor != mount.anchor {
+                continue;
+            }
+            let root = if mount.path.below(&selection.path).is_some() {
+                Some(mount.entries.start)
+            } else {
+                let below = selection.path.below(&mount.path);
+                below.and_then(|below| descend(tree, mount.entries.start, &below))
+            };
+            if let Some(root) = root {
+                *matched = true;
+                wanted[root as usize] = true;
+            }
+        }
+    }
+    if matched.contains(&false) {
+        let missing = request
+            .paths
+            .iter()
+            .zip(&matched)
+            .filter(|(_, matched)| !**matched);
+        return Err(Error::NotInCache {
+            key: manifest.key.to_string(),
+            paths: missing
+                .map(|(selection, _)| selection.given.clone())
+                .collect(),
+            mounts: tree
+                .mounts()
+                .iter()
+                .map(crate::format::Mount::to_string)
+                .collect(),
+        });
+    }
+    // Everything below what is wanted is wanted too...
+    for index in tree.indexes() {
+        if let Some(parent) = tree.entry(index).parent {
+            wanted[index as usize] |= wanted[parent as usize];
+        }
+    }
+    // ... and so are the directories above, though not all that they hold.
+    let mut kept = wanted.clone();
+    for index in tree.indexes().rev() {
+        if let Some(parent) = tree.entry(index).parent {
+            kept[parent as usize] |= kept[index as usize];
+        }
+    }
+    let (part, origins) = tree.select(|index| kept[index as usize]);
+    let complete = origins
+        .iter()
+        .map(|&origin| wanted[origin as usize])
+        .collect();
+    Ok((part, complete))
+}
+
+fn descend(tree: &Tree, root: EntryIndex, path: &RelPath) -> Option<EntryIndex> {
+    let mut at = root;
+    for name in path.names() {
+        // Children come after their directory, and before what is beside it.
+        at = (at + 1..tree.mount_of(at).entries.end)
+            .take_while(|&index| tree.entry(index).parent.is_some_and(|parent| parent >= at))
+            .find(|&index| tree.entry(index).parent == Some(at) && tree.name(index) == name)?;
+    }
+    Some(at)
+}
