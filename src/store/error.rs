@@ -1,8 +1,11 @@
 //! What goes wrong in a store, and what a person can do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::time::Duration;
+
+use super::InvalidLocation;
 
 /// The kinds of request a store answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,14 +80,16 @@ impl StoreError {
     }
 
     /// What a person can do about it, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
         match &self.kind {
-            StoreErrorKind::NoSpace(_) => {
-                Some("free space on the store's file system or choose another place with --store")
-            }
-            StoreErrorKind::Denied(_) => Some(
-                "check that this user may read and write the store, or choose another with --store",
+            StoreErrorKind::NoSpace(_) => Some(
+                "free space on the store's file system or choose another place with --store".into(),
             ),
+            StoreErrorKind::Denied(_) => Some(
+                "check that this user may read and write the store, or choose another with --store"
+                    .into(),
+            ),
+            StoreErrorKind::Location(error) => error.hint(),
             _ => None,
         }
     }
@@ -126,6 +131,9 @@ pub enum StoreErrorKind {
     /// The store is full, or a quota is used up.
     #[error("no space left in the store: {0}")]
     NoSpace(#[source] io::Error),
+    /// The text does not say where the store is.
+    #[error("{0}")]
+    Location(#[from] InvalidLocation),
     /// Any other failure of the file system or network.
     #[error("{0}")]
     Io(#[source] io::Error),

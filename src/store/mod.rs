@@ -3,7 +3,7 @@
 //! A [`Store`] knows keys and bytes, and nothing of chunks, packs or
 //! manifests. Its contract is what S3 gives, and no more; a directory and a
 //! map in memory keep the same contract, and one conformance suite
-//! (`tests/store_conformance.rs`) holds all of them to it.
+//! (`tests/store_conformance/`) holds all of them to it.
 //!
 //! Calls block. Concurrency is the caller's: any number of threads may call
 //! one store at once, and a store that speaks to a network keeps its runtime
@@ -11,11 +11,13 @@
 
 mod error;
 mod key;
-//mod local;
-//mod memory;
-//mod metered;
+mod local;
+mod location;
+mod memory;
+mod metered;
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,9 +26,10 @@ use bytes::Bytes;
 
 pub use error::{Operation, StoreError, StoreErrorKind};
 pub use key::{InvalidObjectKey, ObjectKey};
-//pub use local::{LocalStore, Sync};
-//pub use memory::{Call, MemoryStore};
-//pub use metered::{Metered, Requests};
+pub use local::{Fsync, LocalStore};
+pub use location::{InvalidLocation, StoreLocation, open};
+pub use memory::{Call, MemoryStore, When};
+pub use metered::{Metered, Requests};
 
 /// What tells one state of an object from another: S3's entity tag.
 ///
@@ -84,7 +87,8 @@ pub enum PutMode {
 pub struct Page {
     /// Objects in the order of their keys' bytes.
     pub objects: Vec<ObjectMeta>,
-    /// Whether there are objects after the last of these.
+    /// Whether there may be objects after the last of these. Never so of a page
+    /// without objects, since the next page could not say where to begin.
     pub more: bool,
 }
 
@@ -97,7 +101,7 @@ pub const MAX_BATCH: usize = 1000;
 /// once. Reads see what was put before they began (S3 has been strongly
 /// consistent since December 2020; compatible servers that larder supports
 /// are too).
-pub trait Store: fmt::Debug + Send + std::marker::Sync {
+pub trait Store: fmt::Debug + Send + Sync {
     /// How a person names this store: what `--store` was given, less secrets.
     fn location(&self) -> String;
 
@@ -142,10 +146,12 @@ pub trait Store: fmt::Debug + Send + std::marker::Sync {
     /// most `limit` (1 to [`MAX_BATCH`]) of them, in the order of their bytes.
     ///
     /// `prefix` is any text, not only whole segments. Objects put or deleted
-    /// between two pages may or may not be seen; all others are seen once.
+    /// meanwhile may or may not be seen; all others are seen exactly once, also
+    /// those that are overwritten.
     ///
     /// # Errors
-    /// Only those of the store itself; a prefix without objects is an empty page.
+    /// Only those of the store itself, and a limit out of bounds; a prefix
+    /// without objects is an empty page.
     fn list(
         &self,
         prefix: &str,
@@ -154,27 +160,52 @@ pub trait Store: fmt::Debug + Send + std::marker::Sync {
     ) -> Result<Page, StoreError>;
 
     /// Deletes up to [`MAX_BATCH`] objects. One that is not there counts as
-    /// deleted.
+    /// deleted; of no keys, nothing is asked.
     ///
     /// # Errors
     /// The outer error means that nothing is known of any of them. Otherwise
     /// the result names those that could not be deleted; all others are gone.
+    /// Too many keys are a caller's error.
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError>;
+}
+
+/// Refuses what S3 would refuse, so that no store is laxer than it.
+fn check_batch(
+    operation: Operation,
+    object: impl fmt::Display,
+    count: usize,
+) -> Result<(), StoreError> {
+    // A list of nothing makes no sense; S3 gives it one all the same.
+    let least = usize::from(operation == Operation::List);
+    if (least..=MAX_BATCH).contains(&count) {
+        return Ok(());
+    }
+    let why = format!("{count} objects at once are not between {least} and {MAX_BATCH}");
+    let kind = StoreErrorKind::Io(io::Error::new(io::ErrorKind::InvalidInput, why));
+    Err(StoreError::new(operation, object, kind))
 }
 
 /// All objects under a prefix, page after page.
 ///
 /// # Errors
-/// The first that a page gives.
+/// The first that a page gives; then nothing is known of the rest.
 pub fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
     let mut objects: Vec<ObjectMeta> = Vec::new();
     loop {
         let after = objects.last().map(|object| object.key.clone());
         let page = store.list(prefix, after.as_ref(), MAX_BATCH)?;
-        let done = !page.more || page.objects.is_empty();
+        let (more, empty) = (page.more, page.objects.is_empty());
         objects.extend(page.objects);
-        if done {
-            return Ok(objects);
+        match (more, empty) {
+            (false, _) => return Ok(objects),
+            (true, false) => {}
+            // Neither end here nor ask forever: whoever believes that these
+            // are all objects may delete what the others need.
+            (true, true) => {
+                let why = "a page without objects says that there are more";
+                let kind = StoreErrorKind::Io(io::Error::new(io::ErrorKind::InvalidData, why));
+                return Err(StoreError::new(Operation::List, prefix, kind));
+            }
         }
     }
 }
