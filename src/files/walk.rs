@@ -31,6 +31,25 @@ pub struct WalkSource {
     pub location: PathBuf,
 }
 
+/// What these globs, in gitignore syntax, match. Paths are matched as they are
+/// recorded: relative to the working directory, the home directory or the root.
+///
+/// # Errors
+/// The glob that is wrong, and why.
+pub fn excludes<'a>(
+    globs: impl IntoIterator<Item = &'a str>,
+) -> Result<Gitignore, (String, String)> {
+    let mut builder = ignore::gitignore::GitignoreBuilder::new("");
+    for glob in globs {
+        builder
+            .add_line(None, glob)
+            .map_err(|error| (glob.to_owned(), error.to_string()))?;
+    }
+    builder
+        .build()
+        .map_err(|error| (String::new(), error.to_string()))
+}
+
 /// What to record, and what not.
 #[derive(Debug, Default)]
 pub struct WalkOptions {

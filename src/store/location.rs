@@ -84,6 +84,14 @@ pub fn open(location: &str) -> Result<Arc<dyn Store>, StoreError> {
 }
 
 impl StoreLocation {
+    /// The store in a directory that is given as a path and nothing else.
+    pub fn directory(root: PathBuf) -> Self {
+        Self::Directory {
+            root,
+            fsync: Fsync::Always,
+        }
+    }
+
     /// Opens the store for saving: what is missing of it is created.
     ///
     /// # Errors

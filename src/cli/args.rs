@@ -1,0 +1,273 @@
+//! What can be said on the command line. The texts here are the help.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use larder::compression;
+use larder::ids::{Key, Scope};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    done (a restore or delete that found nothing is done, too)
+  1    failed
+  2    the command line is wrong
+  3    nothing was found (lookup, show; restore with --fail-on-miss)
+  4    the store holds damaged or missing data
+  5    the store cannot be used
+  130  interrupted
+
+Results go to stdout, progress and messages to stderr.";
+
+/// Save and restore directories between CI jobs, uploading only what changed.
+#[derive(Debug, Parser)]
+#[command(name = "larder", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// The store: a directory, or file:///path?sync=never for a disk whose contents need not
+    /// survive a power failure [default: larder/store in the user's cache directory]
+    #[arg(long, global = true, env = "LARDER_STORE", value_name = "LOCATION")]
+    pub(super) store: Option<String>,
+
+    /// The namespace of keys, usually org/repo
+    #[arg(long, global = true, env = "LARDER_SCOPE", default_value = "default")]
+    pub(super) scope: Scope,
+
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    /// Tell more
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(super) verbose: bool,
+
+    /// Tell only what went wrong
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) color: colorchoice_clap::Color,
+
+    /// Threads for reading, compressing and writing [default: one per core]
+    #[arg(long, global = true, env = "LARDER_THREADS", value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Save paths under a key
+    #[command(
+        visible_alias = "rebuild",
+        after_help = "\
+Example:
+  larder save --key npm-linux-5f3e node_modules ~/.npm
+
+Paths inside the working directory are recorded relative to it, paths inside the home directory
+relative to that, others from the root: restored on another machine, they go to the same places
+there."
+    )]
+    Save(Save),
+    /// Restore what was saved under a key
+    #[command(after_help = "\
+Example:
+  larder restore --key npm-linux-5f3e --restore-key npm-linux- --restore-key npm-
+
+The key itself is tried first, then the newest key that begins with each --restore-key in order.
+Files that are in place already are left alone.")]
+    Restore(Restore),
+    /// Tell whether a key would be found, without fetching anything
+    #[command(after_help = "\
+Example:
+  larder lookup --key npm-linux-5f3e --restore-key npm-linux-
+
+Prints `exact KEY`, `prefix KEY` or `miss`; the exit code is 0 for a hit, 3 for a miss.")]
+    Lookup(Lookup),
+    /// List keys, the newest first
+    #[command(after_help = "Example:\n  larder list npm-")]
+    List(List),
+    /// Show what a key holds
+    #[command(after_help = "Example:\n  larder show npm-linux-5f3e --files")]
+    Show(Show),
+    /// Delete keys; the space of chunks that nothing else uses is not freed yet
+    #[command(after_help = "Example:\n  larder delete --prefix npm-linux-")]
+    Delete(Delete),
+    /// Check that caches can be restored
+    #[command(after_help = "Example:\n  larder verify --read-data")]
+    Verify(Verify),
+    /// Tell how much is stored, and what deduplication and compression save
+    #[command(after_help = "Example:\n  larder stats --all-scopes")]
+    Stats(Stats),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Save {
+    /// The key to save under; an older cache of that key is replaced
+    #[arg(long)]
+    pub(super) key: Key,
+
+    /// What to save: directories or files
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+
+    /// Leave out what matches, in gitignore syntax; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub(super) exclude: Vec<String>,
+
+    /// zstd level for new chunks, 1 (fast) to 19 (small)
+    #[arg(long, value_name = "LEVEL", default_value_t = compression::DEFAULT_LEVEL,
+          value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub(super) compression_level: i32,
+
+    /// Do nothing if the key exists
+    #[arg(long)]
+    pub(super) if_absent: bool,
+
+    /// Read and compress, but change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Save the other paths when some do not exist
+    #[arg(long)]
+    pub(super) allow_missing: bool,
+
+    /// Leave out files that cannot be read, with a warning
+    #[arg(long)]
+    pub(super) skip_unreadable: bool,
+
+    /// Upload everything anew, which mends a cache whose packs were damaged
+    #[arg(long)]
+    pub(super) no_reuse: bool,
+
+    /// Record owners and groups
+    #[arg(long)]
+    pub(super) owner: bool,
+
+    /// Record extended attributes
+    #[arg(long)]
+    pub(super) xattrs: bool,
+
+    #[command(flatten)]
+    pub(super) record: Record,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Record {
+    /// Neither use nor leave a record of file times, which tells the next run what changed
+    #[arg(long)]
+    pub(super) no_stat_record: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    #[command(flatten)]
+    pub(super) find: Find,
+
+    /// What to restore: mounts of the cache or paths in them [default: all]
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+
+    /// Restore below this directory instead of to the original places
+    #[arg(long, value_name = "DIR")]
+    pub(super) to: Option<PathBuf>,
+
+    /// Exit with 3 if nothing is found
+    #[arg(long)]
+    pub(super) fail_on_miss: bool,
+
+    /// Remove what the cache does not hold, inside what is restored
+    #[arg(long)]
+    pub(super) delete_extra: bool,
+
+    /// Restore owners and groups, where they were recorded
+    #[arg(long)]
+    pub(super) owner: bool,
+
+    /// Restore extended attributes, where they were recorded
+    #[arg(long)]
+    pub(super) xattrs: bool,
+
+    #[command(flatten)]
+    pub(super) record: Record,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Find {
+    /// The key to look for first
+    #[arg(long)]
+    pub(super) key: Key,
+
+    /// Then the newest key that begins with this; may be given several times
+    #[arg(long = "restore-key", value_name = "PREFIX")]
+    pub(super) restore_keys: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Lookup {
+    #[command(flatten)]
+    pub(super) find: Find,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AllScopes {
+    /// In all scopes, not only in --scope
+    #[arg(long)]
+    pub(super) all_scopes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only keys that begin with this
+    #[arg(default_value = "")]
+    pub(super) prefix: String,
+
+    #[command(flatten)]
+    pub(super) scopes: AllScopes,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The key
+    pub(super) key: Key,
+
+    /// List every entry
+    #[arg(long)]
+    pub(super) files: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Delete {
+    /// The key
+    pub(super) key: Option<Key>,
+
+    /// All keys that begin with this
+    #[arg(long)]
+    pub(super) prefix: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The keys to check [default: all]
+    pub(super) keys: Vec<Key>,
+
+    /// Read every byte and check it against its hash
+    #[arg(long)]
+    pub(super) read_data: bool,
+
+    #[command(flatten)]
+    pub(super) scopes: AllScopes,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Stats {
+    #[command(flatten)]
+    pub(super) scopes: AllScopes,
+}

@@ -1,0 +1,89 @@
+//! How a run ends: exit codes, and errors as people and programs read them.
+
+use std::borrow::Cow;
+
+use anstyle::{AnsiColor, Style};
+use larder::error::Error;
+use larder::store::{InvalidLocation, Operation, StoreErrorKind};
+
+/// The exit codes; `--help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Success = 0,
+    Failure = 1,
+    Usage = 2,
+    Miss = 3,
+    Damage = 4,
+    Store = 5,
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed, as it is reported.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Larder(#[from] Error),
+    #[error(transparent)]
+    Location(#[from] InvalidLocation),
+    #[error("invalid value {value:?} for --exclude: {why}")]
+    Exclude { value: String, why: String },
+    #[error("there is no home directory to keep caches in")]
+    NoCacheDirectory,
+    #[error("cannot tell the working directory: {0}")]
+    NoWorkingDirectory(std::io::Error),
+}
+
+impl Failure {
+    /// What turns into which exit code is decided here and nowhere else.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Larder(error) if error.is_damage() => Exit::Damage,
+            Self::Larder(Error::Interrupted) => Exit::Interrupted,
+            Self::Larder(Error::Store(_) | Error::Marker { .. } | Error::NotAStore { .. }) => {
+                Exit::Store
+            }
+            Self::Larder(Error::Name(_)) | Self::Location(_) | Self::Exclude { .. } => Exit::Usage,
+            Self::Larder(_) | Self::NoCacheDirectory | Self::NoWorkingDirectory(_) => Exit::Failure,
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Larder(Error::Store(error))
+                if matches!(error.kind, StoreErrorKind::NotFound)
+                    && error.operation == Operation::Get =>
+            {
+                Some("another process may have deleted it meanwhile; try again".into())
+            }
+            Self::Larder(error) => error.hint().map(Cow::Owned),
+            Self::Location(error) => error.hint(),
+            Self::NoCacheDirectory => Some("set HOME, or give --store".into()),
+            Self::Exclude { .. } | Self::NoWorkingDirectory(_) => None,
+        }
+    }
+
+    /// Tells a person on stderr; a program that reads JSON also on stdout.
+    pub(super) fn report(&self, json: bool) {
+        const ERROR: Style = AnsiColor::Red.on_default().bold();
+        const HINT: Style = AnsiColor::Cyan.on_default().bold();
+        anstream::eprintln!("{ERROR}error:{ERROR:#} {self}");
+        if let Some(hint) = self.hint() {
+            anstream::eprintln!("{HINT}hint:{HINT:#} {hint}");
+        }
+        if json {
+            let error = serde_json::json!({
+                "error": self.to_string(),
+                "hint": self.hint(),
+                "exit_code": self.exit() as u8,
+            });
+            anstream::println!("{error}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `larder lookup`.
+
+use larder::error::Error;
+use larder::repository::Repository;
+use larder::restore::{Hit, newest_first};
+use serde_json::json;
+
+use super::args;
+use super::exit::{Exit, Failure};
+use super::output;
+use super::session::Session;
+
+pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, Failure> {
+    let store = session.store_for_reading()?;
+    let repository = Repository::open(store.clone())?;
+    let found = match &repository {
+        Some(repository) => find(repository, session, &arguments.find)?,
+        None => None,
+    };
+    session.done();
+    let hit = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit);
+    let key = found.map(|(_, key)| key);
+    if session.json {
+        let requests = store.requests();
+        output::json(
+            &json!({ "hit": hit, "key": key, "scope": session.scope, "requests": requests }),
+        );
+    } else if !session.quiet {
+        match (hit, key) {
+            (Hit::Exact, Some(key)) => output::line(format_args!("exact {key}")),
+            (Hit::Prefix, Some(key)) => output::line(format_args!("prefix {key}")),
+            _ => output::line("miss"),
+        }
+    }
+    Ok(if hit == Hit::Miss {
+        Exit::Miss
+    } else {
+        Exit::Success
+    })
+}
+
+/// As `restore` finds a key, but without fetching any manifest.
+fn find(
+    repository: &Repository,
+    session: &Session,
+    find: &args::Find,
+) -> Result<Option<(Hit, larder::ids::Key)>, Error> {
+    if repository.has_manifest(&session.scope, &find.key)? {
+        return Ok(Some((Hit::Exact, find.key.clone())));
+    }
+    for prefix in &find.restore_keys {
+        let listed = repository.list_manifests(&session.scope, prefix)?;
+        if let Some(newest) = newest_first(listed).into_iter().next() {
+            return Ok(Some((Hit::Prefix, newest.key)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,62 @@
+//! The command line: the only place with arguments, environment, printing and
+//! exit codes.
+
+mod args;
+mod delete;
+mod exit;
+mod list;
+mod lookup;
+mod output;
+mod progress;
+mod restore;
+mod save;
+mod session;
+mod show;
+mod stats;
+mod verify;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use exit::{Exit, Failure};
+use session::Session;
+
+/// Runs the command that the process was called for.
+pub(crate) fn run() -> Exit {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to stdout, mistakes to stderr.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Success
+            };
+        }
+    };
+    arguments.global.color.write_global();
+    let json = arguments.global.json;
+    let result =
+        Session::open(arguments.global).and_then(|session| dispatch(&session, arguments.command));
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            failure.report(json);
+            failure.exit()
+        }
+    }
+}
+
+fn dispatch(session: &Session, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Save(arguments) => save::run(session, arguments),
+        Command::Restore(arguments) => restore::run(session, arguments),
+        Command::Lookup(arguments) => lookup::run(session, &arguments),
+        Command::List(arguments) => list::run(session, &arguments),
+        Command::Show(arguments) => show::run(session, &arguments),
+        Command::Delete(arguments) => delete::run(session, &arguments),
+        Command::Verify(arguments) => verify::run(session, &arguments),
+        Command::Stats(arguments) => stats::run(session, &arguments),
+    }
+}

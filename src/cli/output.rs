@@ -1,0 +1,62 @@
+//! Results on stdout: numbers as people read them, JSON as programs do.
+
+use std::fmt::Display;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use indicatif::{DecimalBytes, HumanCount};
+use serde::Serialize;
+
+/// A number of bytes, as in `601.5 MB`.
+pub(super) fn bytes(count: u64) -> impl Display {
+    DecimalBytes(count)
+}
+
+/// A number of things, as in `42,160`.
+pub(super) fn count(count: u64) -> impl Display {
+    HumanCount(count)
+}
+
+/// A number of things with their name, as in `1 file` or `42,160 files`.
+pub(super) fn things(number: u64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", count(number))
+}
+
+/// A duration, as in `0.44 s`.
+pub(super) fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
+
+/// How long ago something was, in the largest whole unit.
+pub(super) fn age(then: SystemTime) -> String {
+    let secs = SystemTime::now()
+        .duration_since(then)
+        .unwrap_or_default()
+        .as_secs();
+    let (number, unit) = match secs {
+        0..60 => (secs, "second"),
+        60..3_600 => (secs / 60, "minute"),
+        3_600..86_400 => (secs / 3_600, "hour"),
+        _ => (secs / 86_400, "day"),
+    };
+    format!("{} ago", things(number, unit))
+}
+
+/// A time for programs: seconds since 1970.
+pub(super) fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// Prints one JSON object on a line of its own.
+pub(super) fn json(value: &impl Serialize) {
+    let text = serde_json::to_string(value).expect("reports are plain data");
+    line(text);
+}
+
+/// Prints a line. Who closes stdout early has seen enough: no error.
+pub(super) fn line(text: impl Display) {
+    use std::io::Write;
+    let _ = writeln!(anstream::stdout(), "{text}");
+}

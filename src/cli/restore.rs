@@ -1,0 +1,122 @@
+//! `larder restore`.
+
+use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, Selection, restore};
+use larder::store::Requests;
+use serde::Serialize;
+
+use super::args;
+use super::exit::{Exit, Failure};
+use super::output::{self, bytes, count, seconds, things};
+use super::session::Session;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Json<'a> {
+    hit: Hit,
+    key: Option<&'a str>,
+    scope: &'a str,
+    files: u64,
+    files_unchanged: u64,
+    files_compared: u64,
+    raw_bytes: u64,
+    fetched_bytes: u64,
+    removed: u64,
+    requests: Requests,
+    seconds: f64,
+}
+
+pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, Failure> {
+    let fail_on_miss = arguments.fail_on_miss;
+    let request = request(session, arguments);
+    let store = session.store_for_reading()?;
+    let report = restore(store.clone(), &request, session.context())?;
+    let took = session.done();
+    let requests = store.requests();
+    if session.json {
+        output::json(&Json {
+            hit: report.hit,
+            key: report.key.as_ref().map(larder::ids::Key::as_str),
+            scope: request.scope.as_str(),
+            files: report.files,
+            files_unchanged: report.files_unchanged,
+            files_compared: report.files_compared,
+            raw_bytes: report.raw_bytes,
+            fetched_bytes: report.fetched_bytes,
+            removed: report.removed,
+            requests,
+            seconds: took.as_secs_f64(),
+        });
+    } else if !session.quiet {
+        summarize(&request, &report, &seconds(took));
+    }
+    session.tell_requests(&requests);
+    Ok(if report.hit == Hit::Miss && fail_on_miss {
+        Exit::Miss
+    } else {
+        Exit::Success
+    })
+}
+
+fn request(session: &Session, arguments: args::Restore) -> RestoreRequest {
+    let selection = |given: std::path::PathBuf| {
+        let source = session.surroundings.locate(&given);
+        Selection {
+            anchor: source.anchor,
+            path: source.path,
+            given,
+        }
+    };
+    let records = session.records(&arguments.record);
+    RestoreRequest {
+        scope: session.scope.clone(),
+        key: arguments.find.key,
+        restore_keys: arguments.find.restore_keys,
+        destination: match arguments.to {
+            Some(directory) => {
+                // The same place has the same record, however it is named.
+                Destination::Below(session.surroundings.locate(&directory).location)
+            }
+            None => Destination::Original {
+                working_directory: session.surroundings.working_directory.clone(),
+                home: session.surroundings.home.clone(),
+            },
+        },
+        paths: arguments.paths.into_iter().map(selection).collect(),
+        delete_extra: arguments.delete_extra,
+        owner: arguments.owner,
+        xattrs: arguments.xattrs,
+        records,
+    }
+}
+
+fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
+    let Some(key) = report.key.as_ref().filter(|_| report.hit != Hit::Miss) else {
+        return output::line(format_args!(
+            "there is no cache for {} ({took})",
+            request.key
+        ));
+    };
+    let how = match report.hit {
+        Hit::Exact => String::new(),
+        Hit::Prefix | Hit::Miss => {
+            format!(" (the newest for a prefix; {} is not there)", request.key)
+        }
+    };
+    output::line(format_args!(
+        "restored {key}{how}: {}, {}",
+        things(report.files, "file"),
+        bytes(report.raw_bytes)
+    ));
+    let removed = match report.removed {
+        0 => String::new(),
+        number => format!(
+            ", removed {}",
+            things(number, "extra entry").replace("entrys", "entries")
+        ),
+    };
+    output::line(format_args!(
+        "fetched {}, {} in place already{removed}, {took}",
+        bytes(report.fetched_bytes),
+        count(report.files_unchanged),
+    ));
+}

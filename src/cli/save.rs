@@ -1,0 +1,139 @@
+//! `larder save`.
+
+use larder::files::WalkOptions;
+use larder::save::{SaveReport, SaveRequest, save};
+use larder::store::Requests;
+use serde::Serialize;
+
+use super::args;
+use super::exit::{Exit, Failure};
+use super::output::{self, bytes, count, seconds, things};
+use super::session::Session;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Json<'a> {
+    key: &'a str,
+    scope: &'a str,
+    files: u64,
+    raw_bytes: u64,
+    files_read: u64,
+    chunks: u64,
+    new_chunks: u64,
+    new_raw_bytes: u64,
+    uploaded_bytes: u64,
+    reused_chunks: u64,
+    packs_written: u64,
+    requests: Requests,
+    already_there: bool,
+    unchanged: bool,
+    dry_run: bool,
+    seconds: f64,
+}
+
+pub(super) fn run(session: &Session, arguments: args::Save) -> Result<Exit, Failure> {
+    let request = request(session, &arguments)?;
+    let store = if arguments.dry_run {
+        session.store_for_reading()?
+    } else {
+        session.store_for_writing()?
+    };
+    let report = save(store.clone(), &request, session.context())?;
+    let took = session.done();
+    let requests = store.requests();
+    if session.json {
+        output::json(&Json {
+            key: request.key.as_str(),
+            scope: request.scope.as_str(),
+            files: report.files,
+            raw_bytes: report.raw_bytes,
+            files_read: report.files_read,
+            chunks: report.chunks,
+            new_chunks: report.new_chunks,
+            new_raw_bytes: report.new_raw_bytes,
+            uploaded_bytes: report.uploaded_bytes,
+            reused_chunks: report.reused_chunks,
+            packs_written: report.packs_written,
+            requests,
+            already_there: report.already_there,
+            unchanged: report.unchanged,
+            dry_run: arguments.dry_run,
+            seconds: took.as_secs_f64(),
+        });
+    } else if !session.quiet {
+        summarize(&request, &report, &seconds(took));
+    }
+    session.tell_requests(&requests);
+    Ok(Exit::Success)
+}
+
+fn request(session: &Session, arguments: &args::Save) -> Result<SaveRequest, Failure> {
+    let mut exclude = None;
+    if !arguments.exclude.is_empty() {
+        let globs = arguments.exclude.iter().map(String::as_str);
+        exclude = Some(
+            larder::files::excludes(globs)
+                .map_err(|(value, why)| Failure::Exclude { value, why })?,
+        );
+    }
+    let paths = arguments.paths.iter().map(std::path::PathBuf::as_path);
+    Ok(SaveRequest {
+        scope: session.scope.clone(),
+        key: arguments.key.clone(),
+        sources: session.surroundings.mounts(paths),
+        walk: WalkOptions {
+            exclude,
+            owner: arguments.owner,
+            xattrs: arguments.xattrs,
+        },
+        level: arguments.compression_level,
+        if_absent: arguments.if_absent,
+        dry_run: arguments.dry_run,
+        allow_missing: arguments.allow_missing,
+        skip_unreadable: arguments.skip_unreadable,
+        reuse: !arguments.no_reuse,
+        records: session.records(&arguments.record),
+    })
+}
+
+fn summarize(request: &SaveRequest, report: &SaveReport, took: &str) {
+    let key = &request.key;
+    if report.already_there {
+        return output::line(format_args!(
+            "{key} exists already; nothing was saved ({took})"
+        ));
+    }
+    let size = format!(
+        "{}, {}",
+        things(report.files, "file"),
+        bytes(report.raw_bytes)
+    );
+    let verb = if request.dry_run {
+        "would save"
+    } else {
+        "saved"
+    };
+    if report.unchanged {
+        output::line(format_args!("{key} is unchanged: {size}"));
+        let read = if report.files_read == 0 {
+            "no file".to_owned()
+        } else {
+            things(report.files_read, "file")
+        };
+        return output::line(format_args!("nothing was uploaded, {read} read, {took}"));
+    }
+    output::line(format_args!("{verb} {key}: {size}"));
+    let verb = if request.dry_run {
+        "would upload"
+    } else {
+        "uploaded"
+    };
+    output::line(format_args!(
+        "{verb} {} ({} of {}), reused {} of {}, {took}",
+        bytes(report.uploaded_bytes),
+        things(report.new_chunks, "new chunk"),
+        bytes(report.new_raw_bytes),
+        count(report.reused_chunks),
+        things(report.chunks, "chunk"),
+    ));
+}

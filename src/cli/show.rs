@@ -1,0 +1,153 @@
+//! `larder show`.
+
+use larder::format::{Entry, Kind, Manifest, Mount, Tree};
+use larder::relpath::display;
+use larder::repository::Repository;
+use serde_json::{Value, json};
+
+use super::args;
+use super::exit::{Exit, Failure};
+use super::output::{self, bytes, things};
+use super::session::Session;
+
+pub(super) fn run(session: &Session, arguments: &args::Show) -> Result<Exit, Failure> {
+    let store = session.store_for_reading()?;
+    let stored = match Repository::open(store.clone())? {
+        Some(repository) => repository.manifest(&session.scope, &arguments.key)?,
+        None => None,
+    };
+    session.done();
+    let Some(stored) = stored else {
+        if session.json {
+            output::json(&json!({ "hit": "miss", "key": arguments.key, "scope": session.scope }));
+        } else {
+            anstream::eprintln!("there is no cache for {}", arguments.key);
+        }
+        return Ok(Exit::Miss);
+    };
+    let manifest = stored.manifest;
+    if session.json {
+        output::json(&as_json(&manifest, arguments.files));
+    } else {
+        print(&manifest, arguments.files);
+    }
+    Ok(Exit::Success)
+}
+
+fn stored_bytes(manifest: &Manifest) -> u64 {
+    manifest
+        .chunks
+        .rows()
+        .iter()
+        .map(|(_, at)| u64::from(at.stored_len))
+        .sum()
+}
+
+fn print(manifest: &Manifest, files: bool) {
+    let tree = &manifest.tree;
+    output::line(format_args!("key       {}", manifest.key));
+    output::line(format_args!("scope     {}", manifest.scope));
+    output::line(format_args!("writer    {}", manifest.writer));
+    output::line(format_args!(
+        "contents  {}, {}",
+        things(tree.file_count(), "file"),
+        bytes(tree.raw_bytes())
+    ));
+    output::line(format_args!(
+        "stored    {} in {} of {}",
+        bytes(stored_bytes(manifest)),
+        things(manifest.chunks.rows().len() as u64, "chunk"),
+        things(manifest.chunks.packs().len() as u64, "pack")
+    ));
+    for mount in tree.mounts() {
+        let entries = u64::from(mount.entries.end - mount.entries.start);
+        output::line(format_args!(
+            "mount     {mount} ({})",
+            things(entries, "entry").replace("entrys", "entries")
+        ));
+        if files {
+            for index in mount.entries.clone() {
+                output::line(describe(tree, mount, index));
+            }
+        }
+    }
+}
+
+fn letter(entry: &Entry) -> char {
+    match entry.kind {
+        Kind::Directory => 'd',
+        Kind::File(_) => 'f',
+        Kind::Symlink => 'l',
+        Kind::HardLink { .. } => 'h',
+    }
+}
+
+fn size(tree: &Tree, index: u32) -> u64 {
+    match tree.entry(index).kind {
+        Kind::File(file) => file.size,
+        Kind::HardLink { first } => size(tree, first),
+        _ => 0,
+    }
+}
+
+/// One entry as `ls` might show it.
+fn describe(tree: &Tree, mount: &Mount, index: u32) -> String {
+    let entry = tree.entry(index);
+    let path = if entry.parent.is_none() {
+        mount.path.to_string()
+    } else {
+        display(&tree.path(index)).into_owned()
+    };
+    let target = match entry.kind {
+        Kind::Symlink => format!(" -> {}", display(tree.target(index))),
+        Kind::HardLink { first } => format!(" = {}", display(&tree.path(first))),
+        _ => String::new(),
+    };
+    format!(
+        "{} {:04o} {:>12} {path}{target}",
+        letter(entry),
+        entry.mode,
+        size(tree, index)
+    )
+}
+
+fn as_json(manifest: &Manifest, files: bool) -> Value {
+    let tree = &manifest.tree;
+    let mounts: Vec<String> = tree.mounts().iter().map(ToString::to_string).collect();
+    let packs: Vec<String> = manifest
+        .chunks
+        .packs()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let mut value = json!({
+        "hit": "exact",
+        "key": manifest.key,
+        "scope": manifest.scope,
+        "writer": manifest.writer,
+        "created": manifest.created,
+        "mounts": mounts,
+        "entries": tree.entries().len(),
+        "files": tree.file_count(),
+        "raw_bytes": tree.raw_bytes(),
+        "stored_bytes": stored_bytes(manifest),
+        "chunks": manifest.chunks.rows().len(),
+        "packs": packs,
+    });
+    if files {
+        let entry = |index: u32| {
+            let entry = tree.entry(index);
+            json!({
+                "path": display(&tree.path(index)),
+                "mount": tree.mount_of(index).to_string(),
+                "kind": letter(entry).to_string(),
+                "mode": format!("{:04o}", entry.mode),
+                "size": size(tree, index),
+                "mtime": entry.mtime.secs,
+                "mtime_nanos": entry.mtime.nanos,
+            })
+        };
+        value["tree"] = tree.indexes().map(entry).collect();
+    }
+    value
+}

@@ -1,0 +1,10 @@
+//! The `larder` command: parses the command line, runs one command, and turns
+//! its result into output and an exit code.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run().into()
+}
