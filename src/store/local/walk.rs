@@ -20,9 +20,9 @@ use super::{failure, object_meta, sys};
 /// modification time, FAT's two seconds.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// How often a directory that never comes to rest is read. A name replaced all
-/// the time is missed by perhaps every second reading; all of these miss it
-/// once in tens of thousands of listings.
+/// How often a directory that never comes to rest is read. If every second
+/// reading missed a name that is replaced all the time, one listing in 65,536
+/// would.
 const READINGS: u32 = 16;
 
 /// How a directory was while it was read.
@@ -88,8 +88,8 @@ impl<'a> Walk<'a> {
 
     /// The keys in a directory, and the directories in it with a `/`, in order.
     ///
-    /// File systems promise to show each name that stays, but tmpfs and btrfs
-    /// move a name that is *replaced* to where a reader may not look any more.
+    /// File systems promise to show each name that stays, but tmpfs, for one,
+    /// moves a name that is *replaced* to where a reader does not look any more.
     /// So a directory that is being changed is read again until nothing new
     /// turns up: an object that is overwritten during the listing must not be
     /// missed, or garbage collection would take what it refers to.
