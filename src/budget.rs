@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use crate::error::Error;
 
 /// So many bytes may be in flight at once.
@@ -12,6 +14,8 @@ pub(crate) struct Budget {
     limit: usize,
     used: Mutex<usize>,
     freed: Condvar,
+    /// Holds one token at most: that something was freed since it was taken.
+    news: (Sender<()>, Receiver<()>),
 }
 
 /// Bytes of a budget, given back when dropped.
@@ -23,11 +27,12 @@ pub(crate) struct Permit {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self {
-            limit,
-            used: Mutex::new(0),
-            freed: Condvar::new(),
-        })
+        Arc::new(Self { limit, used: Mutex::new(0), freed: Condvar::new(), news: bounded(1) })
+    }
+
+    /// Tells when bytes were freed, for those who wait for other things too.
+    pub(crate) fn news(&self) -> &Receiver<()> {
+        &self.news.1
     }
 
     /// As [`Budget::take`], but gives `None` instead of waiting.
@@ -37,10 +42,7 @@ impl Budget {
             return None;
         }
         *used += bytes;
-        Some(Permit {
-            budget: Arc::clone(self),
-            bytes,
-        })
+        Some(Permit { budget: Arc::clone(self), bytes })
     }
 
     /// Waits until `bytes` are free. More than the whole budget is granted
@@ -48,16 +50,10 @@ impl Budget {
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Permit {
         let mut used = lock(&self.used);
         while *used > 0 && *used + bytes > self.limit {
-            used = self
-                .freed
-                .wait(used)
-                .unwrap_or_else(PoisonError::into_inner);
+            used = self.freed.wait(used).unwrap_or_else(PoisonError::into_inner);
         }
         *used += bytes;
-        Permit {
-            budget: Arc::clone(self),
-            bytes,
-        }
+        Permit { budget: Arc::clone(self), bytes }
     }
 }
 
@@ -65,6 +61,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         *lock(&self.budget.used) -= self.bytes;
         self.budget.freed.notify_all();
+        // A token that is there already says the same.
+        let _ = self.budget.news.0.try_send(());
     }
 }
 
@@ -87,11 +85,7 @@ impl FirstError {
     }
 
     pub(crate) fn into_result(self) -> Result<(), Error> {
-        match self
-            .error
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
+        match self.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
             None => Ok(()),
         }

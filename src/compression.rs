@@ -25,10 +25,7 @@ pub(crate) struct Compression {
 
 impl Compression {
     pub(crate) fn new(level: i32) -> Self {
-        Self {
-            level,
-            idle: Mutex::default(),
-        }
+        Self { level, idle: Mutex::default() }
     }
 
     /// The bytes to store for a chunk: shorter than `raw`, or `raw` itself.
@@ -37,23 +34,15 @@ impl Compression {
         let mut compressor = idle.unwrap_or_else(|| {
             Compressor::new(self.level).expect("the level was checked, so only memory can lack")
         });
-        let packed = compressor
-            .compress(raw)
-            .expect("the buffer has room for the worst case");
+        let packed = compressor.compress(raw).expect("the buffer has room for the worst case");
         lock(&self.idle).push(compressor);
-        if packed.len() < raw.len() {
-            packed
-        } else {
-            raw.to_vec()
-        }
+        if packed.len() < raw.len() { packed } else { raw.to_vec() }
     }
 }
 
 impl fmt::Debug for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compression")
-            .field("level", &self.level)
-            .finish_non_exhaustive()
+        f.debug_struct("Compression").field("level", &self.level).finish_non_exhaustive()
     }
 }
 
@@ -93,11 +82,7 @@ impl Unpacker {
                 Err(_) => return Err("it cannot be decompressed"),
             }
         };
-        if ChunkId::of(raw) == id {
-            Ok(raw)
-        } else {
-            Err("its contents have another hash")
-        }
+        if ChunkId::of(raw) == id { Ok(raw) } else { Err("its contents have another hash") }
     }
 }
 
@@ -139,11 +124,7 @@ mod tests {
                 assert_eq!(raw, text);
             }
         }
-        assert!(
-            unpacker
-                .unpack(id, &packed[..packed.len() - 1], 3200)
-                .is_err()
-        );
+        assert!(unpacker.unpack(id, &packed[..packed.len() - 1], 3200).is_err());
         assert!(unpacker.unpack(id, &packed, 3199).is_err());
         assert!(unpacker.unpack(id, &packed, 3201).is_err());
         assert!(unpacker.unpack(ChunkId::of(b"y"), b"x", 1).is_err());

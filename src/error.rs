@@ -118,10 +118,7 @@ impl Error {
 
     /// Whether the store's contents, not its service, are at fault.
     pub fn is_damage(&self) -> bool {
-        matches!(
-            self,
-            Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. }
-        )
+        matches!(self, Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. })
     }
 }
 
@@ -129,10 +126,7 @@ impl Error {
 const NAMED: usize = 10;
 
 fn list(paths: &[PathBuf]) -> String {
-    let named = paths
-        .iter()
-        .take(NAMED)
-        .map(|path| path.display().to_string());
+    let named = paths.iter().take(NAMED).map(|path| path.display().to_string());
     let mut text = named.collect::<Vec<_>>().join(", ");
     if paths.len() > NAMED {
         text.push_str(&format!(" and {} more", paths.len() - NAMED));

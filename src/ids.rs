@@ -211,10 +211,7 @@ mod tests {
         assert!("x".repeat(512).parse::<Key>().is_ok());
         let why = |text: &str| text.parse::<Key>().unwrap_err().to_string();
         assert_eq!(why(""), r#"invalid key "": it is empty"#);
-        assert_eq!(
-            why("a\nb"),
-            r#"invalid key "a\nb": it has a control character"#
-        );
+        assert_eq!(why("a\nb"), r#"invalid key "a\nb": it has a control character"#);
         assert!(why(&"x".repeat(513)).ends_with("it is longer than 512 bytes"));
     }
 

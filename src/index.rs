@@ -53,21 +53,13 @@ impl KnownChunks {
     /// Knows the chunks of these manifests.
     pub(crate) fn of<'a>(manifests: impl IntoIterator<Item = &'a StoredManifest>) -> Self {
         let tables = manifests.into_iter().map(|stored| &stored.manifest.chunks);
-        let near = tables
-            .flat_map(|table| table.rows().iter().copied())
-            .collect();
-        Self {
-            near,
-            ..Self::default()
-        }
+        let near = tables.flat_map(|table| table.rows().iter().copied()).collect();
+        Self { near, ..Self::default() }
     }
 
     /// Knows no chunks, and will not look for any.
     pub(crate) fn nothing() -> Self {
-        Self {
-            index: OnceLock::from(HashMap::new()),
-            ..Self::default()
-        }
+        Self { index: OnceLock::from(HashMap::new()), ..Self::default() }
     }
 
     pub(crate) fn presence(&self, id: &ChunkId) -> Presence {
@@ -83,10 +75,7 @@ impl KnownChunks {
 
     /// Where a present chunk lies.
     pub(crate) fn location(&self, id: &ChunkId) -> Option<Location> {
-        self.near
-            .get(id)
-            .or_else(|| self.index.get()?.get(id))
-            .copied()
+        self.near.get(id).or_else(|| self.index.get()?.get(id)).copied()
     }
 
     /// Whether the caller is the first to upload this absent chunk.
@@ -104,9 +93,7 @@ impl KnownChunks {
     pub(crate) fn load_index(&self, repository: &Repository, context: Context<'_>) {
         self.index.get_or_init(|| {
             read_deltas(repository, context).unwrap_or_else(|error| {
-                context.progress.warn(Warning::IgnoredDamage {
-                    error: error.to_string(),
-                });
+                context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
                 HashMap::new()
             })
         });
@@ -115,9 +102,7 @@ impl KnownChunks {
 
 impl fmt::Debug for KnownChunks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KnownChunks")
-            .field("near", &self.near.len())
-            .finish_non_exhaustive()
+        f.debug_struct("KnownChunks").field("near", &self.near.len()).finish_non_exhaustive()
     }
 }
 
@@ -155,9 +140,7 @@ fn read_deltas(
             });
         }
     });
-    Ok(known
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner))
+    Ok(known.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
@@ -195,9 +178,7 @@ pub(crate) fn near_manifests(
 }
 
 fn warn(context: Context<'_>, error: &Error) {
-    context.progress.warn(Warning::IgnoredDamage {
-        error: error.to_string(),
-    });
+    context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
 }
 
 /// Keys are usually `<what>-<system>-<hash>`: what two have in common up to
@@ -207,9 +188,7 @@ fn nearness(found: &ListedManifest, key: &Key) -> (usize, std::time::SystemTime)
     let (a, b) = (found.key.as_str().as_bytes(), key.as_str().as_bytes());
     let common = a.iter().zip(b).take_while(|(x, y)| x == y).count();
     let shared = &a[..common];
-    let to_separator = shared
-        .iter()
-        .rposition(|byte| !byte.is_ascii_alphanumeric());
+    let to_separator = shared.iter().rposition(|byte| !byte.is_ascii_alphanumeric());
     (to_separator.map_or(0, |at| at + 1), found.modified)
 }
 
@@ -228,11 +207,8 @@ mod tests {
             object: crate::format::Layout::marker(),
         };
         let key: Key = "npm-linux-77aa".parse().unwrap();
-        let mut all = [
-            found("pip-linux-77aa", 9),
-            found("npm-linux-77ff", 1),
-            found("npm-linux-0000", 2),
-        ];
+        let mut all =
+            [found("pip-linux-77aa", 9), found("npm-linux-77ff", 1), found("npm-linux-0000", 2)];
         all.sort_by_key(|found| std::cmp::Reverse(nearness(found, &key)));
         let keys: Vec<_> = all.iter().map(|found| found.key.as_str()).collect();
         assert_eq!(keys, ["npm-linux-0000", "npm-linux-77ff", "pip-linux-77aa"]);

@@ -38,26 +38,14 @@ impl Surroundings {
         for directory in std::iter::once(&working_directory).chain(&logical) {
             if let Some(path) = below(&absolute, directory) {
                 let location = join(&working_directory, &path);
-                return WalkSource {
-                    anchor: Anchor::WorkingDirectory,
-                    path,
-                    location,
-                };
+                return WalkSource { anchor: Anchor::WorkingDirectory, path, location };
             }
         }
         if let Some(path) = home.as_ref().and_then(|home| below(&absolute, home)) {
-            return WalkSource {
-                anchor: Anchor::Home,
-                path,
-                location: absolute,
-            };
+            return WalkSource { anchor: Anchor::Home, path, location: absolute };
         }
         let path = below(&absolute, Path::new("/")).unwrap_or_default();
-        WalkSource {
-            anchor: Anchor::Root,
-            path,
-            location: absolute,
-        }
+        WalkSource { anchor: Anchor::Root, path, location: absolute }
     }
 
     /// The mounts that these paths mean, in order, each place once: a path
@@ -117,10 +105,7 @@ mod tests {
             path: source.path.clone(),
             entries: 0..0,
         };
-        assert_eq!(
-            (&*mount.to_string(), source.location.to_str()),
-            (recorded, Some(location))
-        );
+        assert_eq!((&*mount.to_string(), source.location.to_str()), (recorded, Some(location)));
     }
 
     #[test]

@@ -100,11 +100,7 @@ impl Context<'_> {
     /// # Errors
     /// [`Error::Interrupted`] if so.
     pub fn check(&self) -> Result<(), Error> {
-        if self.stop.load(Ordering::Relaxed) {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 

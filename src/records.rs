@@ -19,9 +19,7 @@ const MAX_RECORD_LEN: u64 = crate::format::MAX_MANIFEST_LEN;
 impl Records {
     /// Records are kept in this directory, which is made when it is needed.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-        }
+        Self { directory: directory.into() }
     }
 
     fn path(&self, location: &Path) -> PathBuf {
@@ -47,9 +45,7 @@ impl Records {
         let path = self.path(location);
         let failed = |error: io::Error| FileError::new("write the stat record", &path, error);
         std::fs::create_dir_all(&self.directory).map_err(failed)?;
-        let temporary = self
-            .directory
-            .join(format!("{}.tmp", ulid::Ulid::generate()));
+        let temporary = self.directory.join(format!("{}.tmp", ulid::Ulid::generate()));
         let written = std::fs::write(&temporary, record.encode())
             .and_then(|()| std::fs::rename(&temporary, &path));
         if written.is_err() {
@@ -77,20 +73,13 @@ mod tests {
     #[test]
     fn what_may_change_unnoticed_is_not_recorded() {
         let at = |secs, nanos| Timestamp { secs, nanos };
-        let identity = |ctime| FileIdentity {
-            device: 1,
-            inode: 2,
-            ctime,
-        };
+        let identity = |ctime| FileIdentity { device: 1, inode: 2, ctime };
         let since = at(100, 500_000_000);
         let lasts = |ctime| lasting(identity(ctime), since).is_some();
         assert!(lasts(at(100, 400_000_000)));
         assert!(!lasts(at(100, 490_000_000)), "within the clock's tick");
         assert!(!lasts(at(100, 600_000_000)), "in the future");
-        assert!(
-            !lasts(at(99, 0)),
-            "whole seconds: the next change may get the same one"
-        );
+        assert!(!lasts(at(99, 0)), "whole seconds: the next change may get the same one");
         assert!(lasts(at(97, 0)));
     }
 }

@@ -97,11 +97,7 @@ pub fn display(bytes: &[u8]) -> Cow<'_, str> {
             let mut shown = String::new();
             for chunk in bytes.utf8_chunks() {
                 for c in chunk.valid().chars() {
-                    if c.is_control() {
-                        shown.extend(c.escape_default())
-                    } else {
-                        shown.push(c)
-                    }
+                    if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
                 }
                 for byte in chunk.invalid() {
                     shown.push_str(&format!("\\x{byte:02x}"));
@@ -122,9 +118,7 @@ mod tests {
 
     #[test]
     fn paths_cannot_climb() {
-        for bad in [
-            "/", "/a", "a/", "a//b", ".", "a/./b", "..", "a/../b", "a\0b",
-        ] {
+        for bad in ["/", "/a", "a/", "a//b", ".", "a/./b", "..", "a/../b", "a\0b"] {
             assert!(RelPath::new(bad).is_err(), "{bad}");
         }
         assert_eq!(path("a/b").names().collect::<Vec<_>>(), [b"a", b"b"]);

@@ -59,12 +59,8 @@ impl Repository {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        FormatMarker::decode(&marker.body, &chunking::parameters()).map_err(|source| {
-            Error::Marker {
-                location: store.location(),
-                source,
-            }
-        })?;
+        FormatMarker::decode(&marker.body, &chunking::parameters())
+            .map_err(|source| Error::Marker { location: store.location(), source })?;
         Ok(Some(Self { store }))
     }
 
@@ -80,17 +76,10 @@ impl Repository {
         if let Some(other) = store.list("", None, 1)?.objects.pop()
             && other.key != Layout::marker()
         {
-            return Err(Error::NotAStore {
-                location: store.location(),
-                example: other.key,
-            });
+            return Err(Error::NotAStore { location: store.location(), example: other.key });
         }
         let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
-        match store.put(
-            &Layout::marker(),
-            Bytes::from(marker.encode()),
-            PutMode::Create,
-        ) {
+        match store.put(&Layout::marker(), Bytes::from(marker.encode()), PutMode::Create) {
             Ok(_) => Ok(Self { store }),
             // Somebody else was first: theirs counts.
             Err(error) if error.is_conflict() => match Self::open(store)? {
@@ -122,16 +111,11 @@ impl Repository {
                 if manifest.key == *key && manifest.scope == *scope {
                     Ok(manifest)
                 } else {
-                    Err(FormatError::Inconsistent(
-                        "it is the manifest of another key",
-                    ))
+                    Err(FormatError::Inconsistent("it is the manifest of another key"))
                 }
             })
             .map_err(|source| Error::Damaged { object, source })?;
-        Ok(Some(StoredManifest {
-            manifest,
-            version: found.0,
-        }))
+        Ok(Some(StoredManifest { manifest, version: found.0 }))
     }
 
     fn get(&self, object: &ObjectKey) -> Result<Option<(Version, Bytes)>, Error> {
@@ -213,8 +197,7 @@ impl Repository {
     pub fn put_delta(&self, delta: &IndexDelta) -> Result<u64, Error> {
         let bytes = Bytes::from(delta.encode());
         let len = bytes.len() as u64;
-        self.store
-            .put(&Layout::delta(DeltaId::generate()), bytes, PutMode::Create)?;
+        self.store.put(&Layout::delta(DeltaId::generate()), bytes, PutMode::Create)?;
         Ok(len)
     }
 
@@ -236,10 +219,7 @@ impl Repository {
         let Some((_, bytes)) = self.get(object)? else {
             return Ok(None);
         };
-        let damaged = |source| Error::Damaged {
-            object: object.clone(),
-            source,
-        };
+        let damaged = |source| Error::Damaged { object: object.clone(), source };
         IndexDelta::decode(&bytes).map(Some).map_err(damaged)
     }
 
@@ -250,14 +230,9 @@ impl Repository {
     /// there.
     pub fn pack_footer(&self, pack: PackId, len: u64) -> Result<PackFooter, Error> {
         let object = Layout::pack(pack);
-        let damaged = |source| Error::Damaged {
-            object: object.clone(),
-            source,
-        };
-        let trailer_start = len
-            .checked_sub(PACK_TRAILER_LEN)
-            .ok_or(FormatError::Truncated)
-            .map_err(damaged)?;
+        let damaged = |source| Error::Damaged { object: object.clone(), source };
+        let trailer_start =
+            len.checked_sub(PACK_TRAILER_LEN).ok_or(FormatError::Truncated).map_err(damaged)?;
         let trailer = self.store.get_range(&object, trailer_start..len)?;
         let range = footer_range(len, &trailer).map_err(damaged)?;
         let footer = self.store.get_range(&object, range)?;

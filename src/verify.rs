@@ -78,21 +78,9 @@ pub fn verify(
     report.manifests = manifests.len() as u64;
     let mut damaged = vec![false; manifests.len()];
     let needed = read_manifests(&repository, &manifests, &mut report, &mut damaged, context)?;
-    check_packs(
-        &repository,
-        request,
-        needed,
-        &mut report,
-        &mut damaged,
-        context,
-    )?;
-    let bad = manifests
-        .iter()
-        .zip(&damaged)
-        .filter(|(_, damaged)| **damaged);
-    report.damaged = bad
-        .map(|(found, _)| (found.scope.clone(), found.key.clone()))
-        .collect();
+    check_packs(&repository, request, needed, &mut report, &mut damaged, context)?;
+    let bad = manifests.iter().zip(&damaged).filter(|(_, damaged)| **damaged);
+    report.damaged = bad.map(|(found, _)| (found.scope.clone(), found.key.clone())).collect();
     Ok(report)
 }
 
@@ -156,14 +144,9 @@ fn check_packs(
     context: Context<'_>,
 ) -> Result<(), Error> {
     let lens: HashMap<PackId, u64> = repository.list_packs()?.into_iter().collect();
-    let to_read = if request.read_data {
-        needed.keys().filter_map(|pack| lens.get(pack)).sum()
-    } else {
-        0
-    };
-    context
-        .progress
-        .begin(Phase::Verify, needed.len() as u64, to_read);
+    let to_read =
+        if request.read_data { needed.keys().filter_map(|pack| lens.get(pack)).sum() } else { 0 };
+    context.progress.begin(Phase::Verify, needed.len() as u64, to_read);
     for (pack, needed) in needed {
         context.check()?;
         report.packs += 1;
@@ -206,10 +189,8 @@ fn check_pack(
         Err(Error::Store(error)) if error.is_not_found() => return Ok(vec![missing(&object)]),
         Err(error) => return Err(error),
     };
-    let said: HashMap<(ChunkId, u64), Location> = said
-        .into_iter()
-        .map(|(id, at)| ((id, at.offset), at))
-        .collect();
+    let said: HashMap<(ChunkId, u64), Location> =
+        said.into_iter().map(|(id, at)| ((id, at.offset), at)).collect();
     let mut problems = vec![];
     let mut sound = vec![];
     for (&id, &location) in &needed.chunks {
@@ -217,11 +198,7 @@ fn check_pack(
             sound.push((id, location));
         } else {
             let why = "a manifest says it lies there, but the pack does not";
-            problems.push(Error::DamagedChunk {
-                chunk: id,
-                object: object.clone(),
-                why,
-            });
+            problems.push(Error::DamagedChunk { chunk: id, object: object.clone(), why });
         }
     }
     if request.read_data {
@@ -244,9 +221,7 @@ fn read_chunks(
     while let Some((_, first)) = rest.first() {
         context.check()?;
         let start = first.offset;
-        let end_of_batch = rest
-            .partition_point(|(_, at)| at.end() - start <= READ)
-            .max(1);
+        let end_of_batch = rest.partition_point(|(_, at)| at.end() - start <= READ).max(1);
         let (batch, after) = rest.split_at(end_of_batch);
         rest = after;
         let end = batch.iter().map(|(_, at)| at.end()).max().unwrap_or(start);
@@ -254,20 +229,14 @@ fn read_chunks(
         read += bytes.len() as u64;
         context.progress.advance(0, bytes.len() as u64);
         let found: Mutex<Vec<Error>> = Mutex::default();
-        batch
-            .par_iter()
-            .for_each_init(Unpacker::new, |unpacker, (id, at)| {
-                let from = usize::try_from(at.offset - start).unwrap_or(usize::MAX);
-                let stored = &bytes[from..][..at.stored_len as usize];
-                if let Err(why) = unpacker.unpack(*id, stored, at.raw_len) {
-                    let object = object.clone();
-                    lock(&found).push(Error::DamagedChunk {
-                        chunk: *id,
-                        object,
-                        why,
-                    });
-                }
-            });
+        batch.par_iter().for_each_init(Unpacker::new, |unpacker, (id, at)| {
+            let from = usize::try_from(at.offset - start).unwrap_or(usize::MAX);
+            let stored = &bytes[from..][..at.stored_len as usize];
+            if let Err(why) = unpacker.unpack(*id, stored, at.raw_len) {
+                let object = object.clone();
+                lock(&found).push(Error::DamagedChunk { chunk: *id, object, why });
+            }
+        });
         problems.append(&mut lock(&found));
     }
     Ok(read)

@@ -6,11 +6,7 @@
 
 // A test's helpers panic like the tests that call them; notices of skipped
 // tests are for whoever reads the log.
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::print_stderr
-)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::print_stderr)]
 #![cfg(unix)]
 
 use std::collections::BTreeSet;
@@ -97,10 +93,7 @@ fn create_rounds(store: &LocalStore, number: u8) {
         let body = Bytes::from(vec![number; 3000]);
         match store.put(&key(&format!("d/{round}/x")), body, PutMode::Create) {
             Ok(_) => put(store, &format!("won/{round}-{number}"), "").unwrap(),
-            Err(error) => assert!(
-                matches!(error.kind, StoreErrorKind::AlreadyExists),
-                "{error}"
-            ),
+            Err(error) => assert!(matches!(error.kind, StoreErrorKind::AlreadyExists), "{error}"),
         }
     }
 }
@@ -130,11 +123,7 @@ fn count(store: &LocalStore) {
         let object = store.get(&key("count"), 9).unwrap();
         let count: usize = str::from_utf8(&object.body).unwrap().parse().unwrap();
         let body = (count + 1).to_string();
-        match store.put(
-            &key("count"),
-            body.into(),
-            PutMode::IfMatch(object.meta.version),
-        ) {
+        match store.put(&key("count"), body.into(), PutMode::IfMatch(object.meta.version)) {
             Ok(_) => left -= 1,
             Err(error) => assert!(error.is_conflict(), "{error}"),
         }
@@ -235,10 +224,7 @@ fn a_store_that_is_only_read_is_not_made() {
     assert!(store.delete(&[key("a")]).unwrap().is_empty());
     let error = put(&store, "a/b", "x").unwrap_err();
     assert!(!error.is_not_found() && !error.is_conflict(), "{error}");
-    assert!(
-        error.to_string().contains(root.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(root.to_str().unwrap()), "{error}");
     assert_eq!(fs::read_dir(above.path()).unwrap().count(), 0, "no litter");
 
     put(&open(&root), "a/b", "x").unwrap();
@@ -282,9 +268,7 @@ fn an_object_and_a_directory_cannot_have_one_name() {
     put(&store, "y/z", "object").unwrap();
     for mode in [PutMode::Create, PutMode::Overwrite] {
         for name in ["x/y", "x/y/z", "y"] {
-            let error = store
-                .put(&key(name), "other".into(), mode.clone())
-                .unwrap_err();
+            let error = store.put(&key(name), "other".into(), mode.clone()).unwrap_err();
             assert!(matches!(error.kind, StoreErrorKind::Io(_)), "{error}");
         }
     }
@@ -306,16 +290,11 @@ fn strange_files_are_no_objects() {
     fs::write(root.path().join("d/not a key"), "").unwrap();
     symlink("/etc/passwd", root.path().join("d/link")).unwrap();
     symlink(".", root.path().join("d/loop")).unwrap();
-    let made = Command::new("mkfifo")
-        .arg(root.path().join("d/pipe"))
-        .status();
+    let made = Command::new("mkfifo").arg(root.path().join("d/pipe")).status();
     assert!(made.unwrap().success());
     assert_eq!(names(&store), ["d/a"]);
     for name in ["d/link", "d/pipe", "d/loop", "d"] {
-        assert!(
-            store.get(&key(name), 9).unwrap_err().is_not_found(),
-            "{name}"
-        );
+        assert!(store.get(&key(name), 9).unwrap_err().is_not_found(), "{name}");
         assert!(store.head(&key(name)).unwrap_err().is_not_found(), "{name}");
     }
     put(&store, "d/link", "x").unwrap_err();
@@ -331,12 +310,7 @@ fn an_object_that_someone_cut_off_is_an_error() {
         scope.spawn(|| {
             for round in 0..300 {
                 let len = if round % 2 == 0 { 10 } else { 1 << 20 };
-                File::options()
-                    .write(true)
-                    .open(&path)
-                    .unwrap()
-                    .set_len(len)
-                    .unwrap();
+                File::options().write(true).open(&path).unwrap().set_len(len).unwrap();
             }
         });
         for _ in 0..300 {
@@ -363,12 +337,7 @@ fn times_of_a_key_rise_whatever_the_clock_does() {
     let modified = || store.head(&key("a")).unwrap().modified;
     let set = |ahead: u64| {
         let time = SystemTime::now() + Duration::from_secs(ahead);
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_modified(time)
-            .unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
         time
     };
     for mode in [PutMode::Overwrite, PutMode::Create] {
@@ -435,11 +404,7 @@ fn refusals_are_told_as_such() {
         fs::set_permissions(exe.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let plain = command;
         command = Command::new(&copy);
-        command
-            .args(plain.get_args())
-            .uid(65534)
-            .gid(65534)
-            .current_dir("/");
+        command.args(plain.get_args()).uid(65534).gid(65534).current_dir("/");
         for (name, value) in plain.get_envs() {
             command.env(name, value.unwrap());
         }
@@ -461,11 +426,7 @@ fn expect_denied(store: &LocalStore) {
     assert_eq!(store.get(&key("d/a"), 9).unwrap().body, "x");
     let text = denied(put(store, "d/a", "y").unwrap_err());
     assert!(text.starts_with("put d/a: permission denied: /"), "{text}");
-    denied(
-        store
-            .put(&key("d/b"), "y".into(), PutMode::Create)
-            .unwrap_err(),
-    );
+    denied(store.put(&key("d/b"), "y".into(), PutMode::Create).unwrap_err());
     for error in store.delete(&[key("d/a")]).unwrap() {
         denied(error);
     }
@@ -490,9 +451,7 @@ impl Mounted {
             .output()?;
         match status.success() {
             true => Ok(Self(dir)),
-            false => Err(io::Error::other(
-                String::from_utf8_lossy(&stderr).into_owned(),
-            )),
+            false => Err(io::Error::other(String::from_utf8_lossy(&stderr).into_owned())),
         }
     }
 }
@@ -524,10 +483,7 @@ fn a_full_disk_is_told_as_such_and_harms_nothing() {
     full("old");
     full("new/x");
     assert_eq!(names(&store), ["old"]);
-    assert_eq!(
-        store.get(&key("old"), 1 << 20).unwrap().body,
-        vec![1; 300_000]
-    );
+    assert_eq!(store.get(&key("old"), 1 << 20).unwrap().body, vec![1; 300_000]);
     assert_eq!(temps(root), 0, "a body that did not fit takes no space");
 
     // Deleting must work where nothing can be written, or nothing ever will.
@@ -553,10 +509,7 @@ fn a_read_only_disk_can_be_read() {
     let mut remount = Command::new("mount");
     remount.args(["-o", "remount,ro"]).arg(root);
     assert!(remount.status().unwrap().success());
-    for store in [
-        open(root),
-        LocalStore::open_existing(root, Fsync::Always).unwrap(),
-    ] {
+    for store in [open(root), LocalStore::open_existing(root, Fsync::Always).unwrap()] {
         assert_eq!(store.get(&key("d/a"), 9).unwrap().body, "x");
         assert_eq!(names(&store), ["d/a"]);
         let error = put(&store, "d/b", "y").unwrap_err();
@@ -580,8 +533,5 @@ fn locations_open_stores() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(
-        kept,
-        BTreeSet::from(["a".into(), "lock#".into(), "tmp#".into()])
-    );
+    assert_eq!(kept, BTreeSet::from(["a".into(), "lock#".into(), "tmp#".into()]));
 }

@@ -21,13 +21,8 @@ impl LargeFileCutter {
     /// after the last end belongs in front of the next piece.
     pub fn ends(self, buffer: &[u8], last: bool) -> Vec<usize> {
         let max = MAX as usize;
-        let chunks = FastCDC::with_level(
-            buffer,
-            MIN as usize,
-            AVERAGE as usize,
-            max,
-            Normalization::Level1,
-        );
+        let chunks =
+            FastCDC::with_level(buffer, MIN as usize, AVERAGE as usize, max, Normalization::Level1);
         // A cut depends on at most `MAX` bytes after the chunk's start: with
         // fewer in the buffer, what follows may still move it.
         chunks

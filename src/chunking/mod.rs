@@ -8,7 +8,6 @@ mod bundle;
 mod large;
 mod plan;
 
-pub use bundle::{BundleCutter, Next};
 pub use large::LargeFileCutter;
 pub use plan::{Plan, Unit, plan};
 

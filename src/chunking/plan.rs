@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::{BundleCutter, LARGE_FILE, Next};
-use crate::format::{EntryIndex, Kind, Tree};
+use super::LARGE_FILE;
+use super::bundle::{BundleCutter, OWN_DIRECTORY, weight};
+use crate::format::{EntryIndex, Kind, Mount, Tree};
 
 /// One unit of work, independent of all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,62 +33,92 @@ pub fn plan(tree: &Tree) -> Plan {
         // on what is saved beside it.
         let first_small = small.len();
         for index in mount.entries.clone() {
-            if !matches!(tree.entry(index).kind, Kind::File(_)) {
-                continue;
-            }
-            match tree.data_len(index) {
-                0 => {}
-                // Sparse files are read by data, not whole, as large ones are.
-                len if len < u64::from(LARGE_FILE) && tree.holes(index).is_empty() => {
-                    small.push(index);
-                }
-                _ => units.push((index, Unit::Large(index))),
+            match small_len(tree, index) {
+                Some(_) => small.push(index),
+                None if tree.data_len(index) > 0 => units.push((index, Unit::Large(index))),
+                None => {}
             }
         }
-        bundle(tree, &small, first_small, &mut units);
+        bundle(tree, mount, &small, first_small, &mut units);
     }
     // Neighbours in the tree become neighbours in the packs.
     units.sort_by_key(|&(first, _)| first);
-    Plan {
-        small,
-        units: units.into_iter().map(|(_, unit)| unit).collect(),
-    }
+    Plan { small, units: units.into_iter().map(|(_, unit)| unit).collect() }
+}
+
+/// The length of a small file. Sparse files are read by data, not whole, as
+/// large ones are, and so count as such.
+fn small_len(tree: &Tree, index: EntryIndex) -> Option<u64> {
+    let is_file = matches!(tree.entry(index).kind, Kind::File(_));
+    let len = tree.data_len(index);
+    let is_small = is_file && (1..u64::from(LARGE_FILE)).contains(&len);
+    (is_small && tree.holes(index).is_empty()).then_some(len)
 }
 
 /// Cuts `small[start..]`, the small files of one mount, into bundles.
 fn bundle(
     tree: &Tree,
+    mount: &Mount,
     small: &[EntryIndex],
     mut start: usize,
     units: &mut Vec<(EntryIndex, Unit)>,
 ) {
+    let realms = Realms::of(tree, mount);
     let mut cutter = BundleCutter::default();
+    let mut end_bundle = |start: &mut usize, end: usize, cutter: &mut BundleCutter| {
+        if *start < end {
+            units.push((small[*start], Unit::Bundle(*start..end)));
+        }
+        *start = end;
+        cutter.begin();
+    };
     for at in start..small.len() {
         let index = small[at];
-        let next = match small.get(at + 1) {
-            Some(&next) if is_near(tree, index, next) => Next::Near,
-            _ => Next::Elsewhere,
-        };
-        let ends = cutter.ends_after(tree.name(index), tree.data_len(index), next);
-        if ends || at + 1 == small.len() {
-            units.push((small[start], Unit::Bundle(start..at + 1)));
-            start = at + 1;
+        let len = tree.data_len(index);
+        let is_elsewhere =
+            at > start && realms.of_file(tree, small[at - 1]) != realms.of_file(tree, index);
+        if is_elsewhere || cutter.is_full_for(len) {
+            end_bundle(&mut start, at, &mut cutter);
+        }
+        if cutter.ends_after(tree.name(index), len) {
+            end_bundle(&mut start, at + 1, &mut cutter);
         }
     }
+    end_bundle(&mut start, small.len(), &mut cutter);
 }
 
-/// Whether `next`, an entry after `index`, lies in `index`'s directory or below.
-fn is_near(tree: &Tree, index: EntryIndex, next: EntryIndex) -> bool {
-    let Some(directory) = tree.entry(index).parent else {
-        return false;
-    };
-    let mut at = next;
-    // Parents come before what they hold, so the climb can stop early.
-    while at > directory {
-        match tree.entry(at).parent {
-            Some(parent) => at = parent,
-            None => return false,
+/// For each entry of a mount, the nearest directory around it that is heavy
+/// enough to have bundles of its own.
+struct Realms {
+    start: EntryIndex,
+    nearest: Vec<Option<EntryIndex>>,
+}
+
+impl Realms {
+    fn of(tree: &Tree, mount: &Mount) -> Self {
+        let start = mount.entries.start;
+        let at = |index: EntryIndex| (index - start) as usize;
+        let mut weights = vec![0u64; mount.entries.len()];
+        for index in mount.entries.clone().rev() {
+            if let Some(len) = small_len(tree, index) {
+                weights[at(index)] = weight(len);
+            }
+            if let Some(parent) = tree.entry(index).parent {
+                weights[at(parent)] += weights[at(index)];
+            }
         }
+        let mut nearest = vec![None; mount.entries.len()];
+        for index in mount.entries.clone() {
+            let is_heavy =
+                tree.entry(index).kind == Kind::Directory && weights[at(index)] >= OWN_DIRECTORY;
+            let parent = tree.entry(index).parent;
+            nearest[at(index)] =
+                if is_heavy { Some(index) } else { parent.and_then(|parent| nearest[at(parent)]) };
+        }
+        Self { start, nearest }
     }
-    at == directory
+
+    fn of_file(&self, tree: &Tree, file: EntryIndex) -> Option<EntryIndex> {
+        tree.entry(file).parent.and_then(|parent| self.nearest[(parent - self.start) as usize])
+    }
 }

@@ -29,10 +29,7 @@ pub(super) fn run(session: &Session, arguments: &args::Delete) -> Result<Exit, F
         for found in &deleted {
             output::line(format_args!("deleted {}", found.key));
         }
-        output::line(format_args!(
-            "{} deleted",
-            things(deleted.len() as u64, "cache")
-        ));
+        output::line(format_args!("{} deleted", things(deleted.len() as u64, "cache")));
     }
     Ok(Exit::Success)
 }

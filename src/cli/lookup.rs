@@ -32,11 +32,7 @@ pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, F
             _ => output::line("miss"),
         }
     }
-    Ok(if hit == Hit::Miss {
-        Exit::Miss
-    } else {
-        Exit::Success
-    })
+    Ok(if hit == Hit::Miss { Exit::Miss } else { Exit::Success })
 }
 
 /// As `restore` finds a key, but without fetching any manifest.

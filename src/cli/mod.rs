@@ -28,11 +28,7 @@ pub(crate) fn run() -> Exit {
         Err(error) => {
             // Help and version go to stdout, mistakes to stderr.
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Success
-            };
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
         }
     };
     arguments.global.color.write_global();

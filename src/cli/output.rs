@@ -29,10 +29,7 @@ pub(super) fn seconds(duration: Duration) -> String {
 
 /// How long ago something was, in the largest whole unit.
 pub(super) fn age(then: SystemTime) -> String {
-    let secs = SystemTime::now()
-        .duration_since(then)
-        .unwrap_or_default()
-        .as_secs();
+    let secs = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();
     let (number, unit) = match secs {
         0..60 => (secs, "second"),
         60..3_600 => (secs / 60, "minute"),
@@ -44,9 +41,7 @@ pub(super) fn age(then: SystemTime) -> String {
 
 /// A time for programs: seconds since 1970.
 pub(super) fn unix(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Prints one JSON object on a line of its own.

@@ -64,11 +64,7 @@ impl Display {
             });
             (sender, thread)
         });
-        Self {
-            state,
-            lines: Mutex::new(lines),
-            quiet,
-        }
+        Self { state, lines: Mutex::new(lines), quiet }
     }
 
     /// Removes the bar and stops the lines.
@@ -143,11 +139,7 @@ impl Progress for Display {
         state.bytes += bytes;
         if !state.bar.is_hidden() {
             state.bar.set_position(state.bytes);
-            let message = format!(
-                "{}/{}",
-                HumanCount(state.files),
-                HumanCount(state.all_files)
-            );
+            let message = format!("{}/{}", HumanCount(state.files), HumanCount(state.all_files));
             state.bar.set_message(message);
         }
     }
@@ -170,10 +162,7 @@ fn describe(warning: &Warning) -> String {
         }
         Warning::SkippedUnreadable { error } => format!("left out: {error}"),
         Warning::Vanished { path } => {
-            format!(
-                "{} is left out: it vanished while it was saved",
-                shown(path)
-            )
+            format!("{} is left out: it vanished while it was saved", shown(path))
         }
         Warning::NothingThere { path } => format!("there is nothing to save at {}", shown(path)),
         Warning::LinkAsMount { path } => format!(

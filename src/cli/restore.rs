@@ -50,21 +50,13 @@ pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, F
         summarize(&request, &report, &seconds(took));
     }
     session.tell_requests(&requests);
-    Ok(if report.hit == Hit::Miss && fail_on_miss {
-        Exit::Miss
-    } else {
-        Exit::Success
-    })
+    Ok(if report.hit == Hit::Miss && fail_on_miss { Exit::Miss } else { Exit::Success })
 }
 
 fn request(session: &Session, arguments: args::Restore) -> RestoreRequest {
     let selection = |given: std::path::PathBuf| {
         let source = session.surroundings.locate(&given);
-        Selection {
-            anchor: source.anchor,
-            path: source.path,
-            given,
-        }
+        Selection { anchor: source.anchor, path: source.path, given }
     };
     let records = session.records(&arguments.record);
     RestoreRequest {
@@ -91,10 +83,7 @@ fn request(session: &Session, arguments: args::Restore) -> RestoreRequest {
 
 fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
     let Some(key) = report.key.as_ref().filter(|_| report.hit != Hit::Miss) else {
-        return output::line(format_args!(
-            "there is no cache for {} ({took})",
-            request.key
-        ));
+        return output::line(format_args!("there is no cache for {} ({took})", request.key));
     };
     let how = match report.hit {
         Hit::Exact => String::new(),
@@ -109,10 +98,9 @@ fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
     ));
     let removed = match report.removed {
         0 => String::new(),
-        number => format!(
-            ", removed {}",
-            things(number, "extra entry").replace("entrys", "entries")
-        ),
+        number => {
+            format!(", removed {}", things(number, "extra entry").replace("entrys", "entries"))
+        }
     };
     output::line(format_args!(
         "fetched {}, {} in place already{removed}, {took}",

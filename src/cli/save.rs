@@ -81,11 +81,7 @@ fn request(session: &Session, arguments: &args::Save) -> Result<SaveRequest, Fai
         scope: session.scope.clone(),
         key: arguments.key.clone(),
         sources: session.surroundings.mounts(paths),
-        walk: WalkOptions {
-            exclude,
-            owner: arguments.owner,
-            xattrs: arguments.xattrs,
-        },
+        walk: WalkOptions { exclude, owner: arguments.owner, xattrs: arguments.xattrs },
         level: arguments.compression_level,
         if_absent: arguments.if_absent,
         dry_run: arguments.dry_run,
@@ -99,20 +95,10 @@ fn request(session: &Session, arguments: &args::Save) -> Result<SaveRequest, Fai
 fn summarize(request: &SaveRequest, report: &SaveReport, took: &str) {
     let key = &request.key;
     if report.already_there {
-        return output::line(format_args!(
-            "{key} exists already; nothing was saved ({took})"
-        ));
+        return output::line(format_args!("{key} exists already; nothing was saved ({took})"));
     }
-    let size = format!(
-        "{}, {}",
-        things(report.files, "file"),
-        bytes(report.raw_bytes)
-    );
-    let verb = if request.dry_run {
-        "would save"
-    } else {
-        "saved"
-    };
+    let size = format!("{}, {}", things(report.files, "file"), bytes(report.raw_bytes));
+    let verb = if request.dry_run { "would save" } else { "saved" };
     if report.unchanged {
         output::line(format_args!("{key} is unchanged: {size}"));
         let read = if report.files_read == 0 {
@@ -123,11 +109,7 @@ fn summarize(request: &SaveRequest, report: &SaveReport, took: &str) {
         return output::line(format_args!("nothing was uploaded, {read} read, {took}"));
     }
     output::line(format_args!("{verb} {key}: {size}"));
-    let verb = if request.dry_run {
-        "would upload"
-    } else {
-        "uploaded"
-    };
+    let verb = if request.dry_run { "would upload" } else { "uploaded" };
     output::line(format_args!(
         "{verb} {} ({} of {}), reused {} of {}, {took}",
         bytes(report.uploaded_bytes),

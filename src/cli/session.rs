@@ -39,9 +39,7 @@ impl Session {
         files::raise_open_file_limit();
         let threads = global.threads.map_or(0, std::num::NonZero::get);
         // Fails only if the pool exists already, and nothing ran yet.
-        let _ = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
         let surroundings = Surroundings {
             working_directory: std::env::current_dir().map_err(Failure::NoWorkingDirectory)?,
@@ -73,34 +71,22 @@ impl Session {
     }
 
     pub(super) fn store_for_writing(&self) -> Result<CountedStore, Failure> {
-        let store = self
-            .location
-            .open_for_writing()
-            .map_err(larder::error::Error::from)?;
+        let store = self.location.open_for_writing().map_err(larder::error::Error::from)?;
         Ok(Arc::new(Metered::new(store)))
     }
 
     pub(super) fn store_for_reading(&self) -> Result<CountedStore, Failure> {
-        let store = self
-            .location
-            .open_for_reading()
-            .map_err(larder::error::Error::from)?;
+        let store = self.location.open_for_reading().map_err(larder::error::Error::from)?;
         Ok(Arc::new(Metered::new(store)))
     }
 
     pub(super) fn context(&self) -> Context<'_> {
-        Context {
-            progress: &self.display,
-            stop: &self.stop,
-        }
+        Context { progress: &self.display, stop: &self.stop }
     }
 
     /// Where stat records lie, unless they are not wanted.
     pub(super) fn records(&self, record: &Record) -> Option<Records> {
-        let caches = self
-            .cache_directory
-            .as_ref()
-            .filter(|_| !record.no_stat_record)?;
+        let caches = self.cache_directory.as_ref().filter(|_| !record.no_stat_record)?;
         Some(Records::new(caches.join("records")))
     }
 
@@ -138,11 +124,7 @@ fn logical_directory() -> Option<PathBuf> {
 fn cache_directory(home: Option<PathBuf>) -> Option<PathBuf> {
     let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let caches = xdg.filter(|path| path.is_absolute()).or_else(|| {
-        let below = if cfg!(target_os = "macos") {
-            "Library/Caches"
-        } else {
-            ".cache"
-        };
+        let below = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
         Some(home?.join(below))
     });
     Some(caches?.join("larder"))

@@ -35,12 +35,7 @@ pub(super) fn run(session: &Session, arguments: &args::Show) -> Result<Exit, Fai
 }
 
 fn stored_bytes(manifest: &Manifest) -> u64 {
-    manifest
-        .chunks
-        .rows()
-        .iter()
-        .map(|(_, at)| u64::from(at.stored_len))
-        .sum()
+    manifest.chunks.rows().iter().map(|(_, at)| u64::from(at.stored_len)).sum()
 }
 
 fn print(manifest: &Manifest, files: bool) {
@@ -103,23 +98,13 @@ fn describe(tree: &Tree, mount: &Mount, index: u32) -> String {
         Kind::HardLink { first } => format!(" = {}", display(&tree.path(first))),
         _ => String::new(),
     };
-    format!(
-        "{} {:04o} {:>12} {path}{target}",
-        letter(entry),
-        entry.mode,
-        size(tree, index)
-    )
+    format!("{} {:04o} {:>12} {path}{target}", letter(entry), entry.mode, size(tree, index))
 }
 
 fn as_json(manifest: &Manifest, files: bool) -> Value {
     let tree = &manifest.tree;
     let mounts: Vec<String> = tree.mounts().iter().map(ToString::to_string).collect();
-    let packs: Vec<String> = manifest
-        .chunks
-        .packs()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let packs: Vec<String> = manifest.chunks.packs().iter().map(ToString::to_string).collect();
     let mut value = json!({
         "hit": "exact",
         "key": manifest.key,

@@ -32,11 +32,7 @@ pub(super) fn run(session: &Session, arguments: &args::Stats) -> Result<Exit, Fa
     } else {
         print(&found, arguments.scopes.all_scopes);
     }
-    Ok(if found.damaged.is_empty() {
-        Exit::Success
-    } else {
-        Exit::Damage
-    })
+    Ok(if found.damaged.is_empty() { Exit::Success } else { Exit::Damage })
 }
 
 fn key_json(key: &KeyStats) -> serde_json::Value {
@@ -56,11 +52,7 @@ fn print(stats: &Stats, with_scope: bool) {
         output::line("        raw      stored   only here     files  key");
     }
     for key in &stats.keys {
-        let scope = if with_scope {
-            format!("{}  ", key.scope)
-        } else {
-            String::new()
-        };
+        let scope = if with_scope { format!("{}  ", key.scope) } else { String::new() };
         output::line(format_args!(
             "{:>11} {:>11} {:>11} {:>9}  {scope}{}",
             bytes(key.raw_bytes).to_string(),
@@ -86,8 +78,6 @@ fn print(stats: &Stats, with_scope: bool) {
         bytes(stats.unreferenced_bytes),
     ));
     for key in &stats.damaged {
-        output::line(format_args!(
-            "not counted, for its manifest is damaged: {key}"
-        ));
+        output::line(format_args!("not counted, for its manifest is damaged: {key}"));
     }
 }

@@ -79,10 +79,7 @@ impl StageArea {
 
     /// A name in the area that nothing has yet.
     pub fn new_name(&self) -> Vec<u8> {
-        self.next
-            .fetch_add(1, Ordering::Relaxed)
-            .to_string()
-            .into_bytes()
+        self.next.fetch_add(1, Ordering::Relaxed).to_string().into_bytes()
     }
 
     /// The permission bits that a new file here keeps of those asked for: what

@@ -27,11 +27,7 @@ pub struct DirCursor<'a, P> {
 impl<'a, P: Places> DirCursor<'a, P> {
     /// A cursor that has opened nothing yet.
     pub fn new(tree: &'a Tree, places: &'a P) -> Self {
-        Self {
-            tree,
-            places,
-            way: vec![],
-        }
+        Self { tree, places, way: vec![] }
     }
 
     /// Opens a directory of the tree.
@@ -59,11 +55,7 @@ impl<'a, P: Places> DirCursor<'a, P> {
                 self.way.clear();
                 break;
             }
-            at = self
-                .tree
-                .entry(at)
-                .parent
-                .expect("entries without parent have a place");
+            at = self.tree.entry(at).parent.expect("entries without parent have a place");
         }
         while let Some(next) = missing.pop() {
             let handle = match (self.places.place(next), self.way.last()) {
@@ -85,10 +77,7 @@ impl<'a, P: Places> DirCursor<'a, P> {
             return Ok(place);
         }
         let tree = self.tree;
-        let parent = tree
-            .entry(entry)
-            .parent
-            .expect("entries without parent have a place");
+        let parent = tree.entry(entry).parent.expect("entries without parent have a place");
         Ok((self.dir(parent)?, tree.name(entry)))
     }
 }

@@ -22,11 +22,7 @@ impl FileError {
         path: impl Into<PathBuf>,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self {
-            action,
-            path: path.into(),
-            source: source.into(),
-        }
+        Self { action, path: path.into(), source: source.into() }
     }
 
     /// What a person can do about it, where that is known.

@@ -30,11 +30,7 @@ impl Seen {
     }
 
     fn of(stat: &FileStat) -> Self {
-        Self {
-            identity: stat.identity,
-            size: stat.size,
-            mtime: stat.mtime,
-        }
+        Self { identity: stat.identity, size: stat.size, mtime: stat.mtime }
     }
 }
 
@@ -55,11 +51,8 @@ pub enum ReadOutcome {
 
 /// How often a file that changes while it is read is read again, and how long
 /// is waited before each: a writer that is just finishing gets its moment.
-const RETRIES: [Duration; 3] = [
-    Duration::from_millis(1),
-    Duration::from_millis(20),
-    Duration::from_millis(100),
-];
+const RETRIES: [Duration; 3] =
+    [Duration::from_millis(1), Duration::from_millis(20), Duration::from_millis(100)];
 
 /// Appends a whole file of at most `limit` bytes to `buffer`.
 ///
@@ -88,11 +81,7 @@ pub fn read_small(
         }
         if expected.is(&after) && read? == size {
             let same = expected == seen;
-            return Ok(if same {
-                ReadOutcome::Same
-            } else {
-                ReadOutcome::Changed(after)
-            });
+            return Ok(if same { ReadOutcome::Same } else { ReadOutcome::Changed(after) });
         }
         buffer.truncate(start);
         if after.size > limit {
@@ -130,18 +119,8 @@ impl LargeReader {
             return Ok(None);
         }
         let sparse = opened.allocated < opened.size;
-        let holes = if sparse {
-            sys::holes(&file, opened.size)?
-        } else {
-            vec![]
-        };
-        Ok(Some(Self {
-            file,
-            opened,
-            holes,
-            at: 0,
-            passed: 0,
-        }))
+        let holes = if sparse { sys::holes(&file, opened.size)? } else { vec![] };
+        Ok(Some(Self { file, opened, holes, at: 0, passed: 0 }))
     }
 
     /// The file's state when it was opened.

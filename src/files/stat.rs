@@ -53,10 +53,8 @@ impl FileStat {
 impl From<Stat> for FileStat {
     fn from(stat: Stat) -> Self {
         use fs::FileType as Type;
-        let timestamp = |secs: i64, nanos: i64| Timestamp {
-            secs,
-            nanos: u32::try_from(nanos).unwrap_or(0),
-        };
+        let timestamp =
+            |secs: i64, nanos: i64| Timestamp { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
         Self {
             file_type: match Type::from_raw_mode(stat.st_mode) {
                 Type::RegularFile => FileType::Regular,
@@ -75,14 +73,9 @@ impl From<Stat> for FileStat {
                 inode: stat.st_ino as u64,
                 ctime: timestamp(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
             },
-            owner: Owner {
-                uid: stat.st_uid,
-                gid: stat.st_gid,
-            },
+            owner: Owner { uid: stat.st_uid, gid: stat.st_gid },
             links: stat.st_nlink as u64,
-            allocated: u64::try_from(stat.st_blocks)
-                .unwrap_or(0)
-                .saturating_mul(512),
+            allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
         }
     }
 }
@@ -90,10 +83,7 @@ impl From<Stat> for FileStat {
 /// The time that a file changed at this moment would get on a local file system.
 pub fn now() -> Timestamp {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    Timestamp {
-        secs: now.tv_sec,
-        nanos: u32::try_from(now.tv_nsec).unwrap_or(0),
-    }
+    Timestamp { secs: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or(0) }
 }
 
 /// How far apart two changes may be and still get the same time: the kernel's
@@ -101,11 +91,7 @@ pub fn now() -> Timestamp {
 /// reader's own tick. File systems that keep whole seconds (or two, FAT) show
 /// it by times without nanoseconds.
 pub fn clock_granularity(sample: Timestamp) -> Duration {
-    if sample.nanos == 0 {
-        Duration::from_secs(2)
-    } else {
-        Duration::from_millis(20)
-    }
+    if sample.nanos == 0 { Duration::from_secs(2) } else { Duration::from_millis(20) }
 }
 
 impl Timestamp {
@@ -117,9 +103,6 @@ impl Timestamp {
             secs = secs.saturating_sub(1);
             nanos += 1_000_000_000;
         }
-        Self {
-            secs,
-            nanos: nanos - duration.subsec_nanos(),
-        }
+        Self { secs, nanos: nanos - duration.subsec_nanos() }
     }
 }

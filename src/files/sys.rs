@@ -142,14 +142,8 @@ pub(super) fn write_full_at(file: impl AsFd, bytes: &[u8], at: u64) -> io::Resul
 
 fn times(mtime: Timestamp) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: fs::UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime.secs,
-            tv_nsec: mtime.nanos.into(),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() },
     }
 }
 
@@ -159,12 +153,7 @@ pub(super) fn set_mtime(file: impl AsFd, mtime: Timestamp) -> io::Result<()> {
 
 /// As [`set_mtime`], for what cannot be opened: symbolic links.
 pub(super) fn set_mtime_at(dir: BorrowedFd<'_>, name: &[u8], mtime: Timestamp) -> io::Result<()> {
-    Ok(fs::utimensat(
-        dir,
-        name,
-        &times(mtime),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+    Ok(fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 pub(super) fn set_mode(file: impl AsFd, mode: u16) -> io::Result<()> {
@@ -178,13 +167,7 @@ pub(super) fn set_mode_at(dir: BorrowedFd<'_>, name: &[u8], mode: u16) -> io::Re
 
 pub(super) fn set_owner(dir: BorrowedFd<'_>, name: &[u8], owner: Owner) -> io::Result<()> {
     let (uid, gid) = (fs::Uid::from_raw(owner.uid), fs::Gid::from_raw(owner.gid));
-    Ok(fs::chownat(
-        dir,
-        name,
-        Some(uid),
-        Some(gid),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+    Ok(fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 pub(super) fn set_len(file: impl AsFd, len: u64) -> io::Result<()> {
@@ -227,10 +210,7 @@ pub(super) fn holes(file: impl AsFd, size: u64) -> io::Result<Vec<Hole>> {
             Err(error) => return Err(error.into()),
         };
         if data > at {
-            holes.push(Hole {
-                offset: at,
-                len: data - at,
-            });
+            holes.push(Hole { offset: at, len: data - at });
         }
         if data >= size {
             break;
@@ -277,16 +257,10 @@ pub(super) fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Xattr>>
     };
     let mut found = vec![];
     let mut value = vec![0; 64 << 10];
-    for attribute in list[..len]
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for attribute in list[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         match fs::lgetxattr(&*path, attribute, &mut value) {
             Ok(len) => {
-                found.push(Xattr {
-                    name: attribute.to_vec(),
-                    value: value[..len].to_vec(),
-                });
+                found.push(Xattr { name: attribute.to_vec(), value: value[..len].to_vec() });
             }
             // Vanished meanwhile, or not for this user.
             Err(Errno::NODATA | Errno::ACCESS | Errno::PERM) => {}
@@ -300,12 +274,7 @@ pub(super) fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Xattr>>
 #[cfg(target_os = "linux")]
 pub(super) fn set_xattr(dir: BorrowedFd<'_>, name: &[u8], xattr: &Xattr) -> io::Result<()> {
     let path = by_handle(dir, name);
-    Ok(fs::lsetxattr(
-        &*path,
-        &*xattr.name,
-        &xattr.value,
-        fs::XattrFlags::empty(),
-    )?)
+    Ok(fs::lsetxattr(&*path, &*xattr.name, &xattr.value, fs::XattrFlags::empty())?)
 }
 
 /// Not offered on this system.

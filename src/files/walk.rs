@@ -41,13 +41,9 @@ pub fn excludes<'a>(
 ) -> Result<Gitignore, (String, String)> {
     let mut builder = ignore::gitignore::GitignoreBuilder::new("");
     for glob in globs {
-        builder
-            .add_line(None, glob)
-            .map_err(|error| (glob.to_owned(), error.to_string()))?;
+        builder.add_line(None, glob).map_err(|error| (glob.to_owned(), error.to_string()))?;
     }
-    builder
-        .build()
-        .map_err(|error| (String::new(), error.to_string()))
+    builder.build().map_err(|error| (String::new(), error.to_string()))
 }
 
 /// What to record, and what not.
@@ -117,9 +113,7 @@ impl Walked {
         let mounts = self.tree.mounts();
         let mount = mounts.partition_point(|mount| mount.entries.end <= entry);
         let path = self.tree.path(entry);
-        let below = RelPath::new(path)
-            .ok()
-            .and_then(|path| path.below(&mounts[mount].path));
+        let below = RelPath::new(path).ok().and_then(|path| path.below(&mounts[mount].path));
         join(&self.locations[mount], below.unwrap_or_default().as_bytes())
     }
 }
@@ -135,18 +129,10 @@ pub fn walk(
     stop: &AtomicBool,
 ) -> Result<Walked, FileError> {
     let began = super::stat::now();
-    let mut assembly = Assembly {
-        owner: options.owner,
-        ..Assembly::default()
-    };
+    let mut assembly = Assembly { owner: options.owner, ..Assembly::default() };
     for source in sources {
         let (place, root) = open_root(source)?;
-        let walker = Walker {
-            source,
-            options,
-            stop,
-            found: Mutex::default(),
-        };
+        let walker = Walker { source, options, stop, found: Mutex::default() };
         let found = walker.run(&place, root);
         let rules = |error: FormatError| {
             FileError::new("record", &source.location, io::Error::other(error))
@@ -168,10 +154,7 @@ fn open_root(source: &WalkSource) -> Result<(Place, FileStat), FileError> {
     };
     // A mount's last name is not followed either, but what lies above it is
     // the user's own way of reaching it.
-    let parent = source
-        .location
-        .parent()
-        .filter(|path| !path.as_os_str().is_empty());
+    let parent = source.location.parent().filter(|path| !path.as_os_str().is_empty());
     let place = match source.location.file_name() {
         Some(name) if !source.path.is_empty() => {
             let parent = open(parent.unwrap_or(Path::new("."))).map_err(failed)?;
@@ -219,13 +202,7 @@ struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     fn run(self, place: &Place, stat: FileStat) -> AllFound {
-        let name = self
-            .source
-            .path
-            .names()
-            .next_back()
-            .unwrap_or_default()
-            .to_vec();
+        let name = self.source.path.names().next_back().unwrap_or_default().to_vec();
         let mut own = AllFound::default();
         own.root = self.look(place.0.as_fd(), &place.1, Some(stat), b"", &mut own);
         if let Some(root) = &mut own.root {
@@ -235,21 +212,14 @@ impl<'a> Walker<'a> {
                 self.add(|all| all.listings.push(None));
                 match sys::open_dir(place.0.as_fd(), &place.1) {
                     Ok(dir) => {
-                        let task = Directory {
-                            dir: Arc::new(dir),
-                            path: vec![],
-                            listing: 0,
-                        };
+                        let task = Directory { dir: Arc::new(dir), path: vec![], listing: 0 };
                         rayon::scope(|scope| self.list(scope, task));
                     }
                     Err(error) => own.unreadable.push(self.error("open", b"", error)),
                 }
             }
         }
-        let mut all = self
-            .found
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
         all.root = own.root;
         all.skipped.append(&mut own.skipped);
         all.unreadable.append(&mut own.unreadable);
@@ -302,14 +272,7 @@ impl<'a> Walker<'a> {
             scope.spawn(move |scope| match sys::open_dir(parent.as_fd(), &name) {
                 Ok(dir) => {
                     drop(parent);
-                    self.list(
-                        scope,
-                        Directory {
-                            dir: Arc::new(dir),
-                            path,
-                            listing,
-                        },
-                    );
+                    self.list(scope, Directory { dir: Arc::new(dir), path, listing });
                 }
                 Err(error) => {
                     let error = self.error("open", &path, error);
@@ -348,19 +311,11 @@ impl<'a> Walker<'a> {
             return None;
         }
         if let FileType::Other(why) = stat.file_type {
-            own.skipped.push(Skipped {
-                path: join(&self.source.location, &path()),
-                why,
-            });
+            own.skipped.push(Skipped { path: join(&self.source.location, &path()), why });
             return None;
         }
         match self.extra(dir, name, &stat) {
-            Ok(extra) => Some(Found {
-                name: name.to_vec(),
-                stat,
-                extra,
-                listing: None,
-            }),
+            Ok(extra) => Some(Found { name: name.to_vec(), stat, extra, listing: None }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 own.unreadable.push(self.error("read", &path(), error));
@@ -374,9 +329,7 @@ impl<'a> Walker<'a> {
             return false;
         };
         let recorded = join(&join(Path::new(""), self.source.path.as_bytes()), path);
-        exclude
-            .matched(recorded, file_type == FileType::Directory)
-            .is_ignore()
+        exclude.matched(recorded, file_type == FileType::Directory).is_ignore()
     }
 
     fn extra(
@@ -419,11 +372,7 @@ struct Directory {
 }
 
 fn child(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() {
-        name.to_vec()
-    } else {
-        [parent, b"/", name].concat()
-    }
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
 /// Joins a path below a mount to its location.
@@ -462,8 +411,7 @@ impl Assembly {
         let Some(root) = found.root.take() else {
             return Ok(());
         };
-        self.builder
-            .begin_mount(source.anchor, source.path.clone())?;
+        self.builder.begin_mount(source.anchor, source.path.clone())?;
         self.locations.push(source.location.clone());
         let index = EntryIndex::try_from(self.identities.len())
             .map_err(|_| FormatError::Inconsistent("there are too many entries"))?;
@@ -476,9 +424,7 @@ impl Assembly {
                 continue;
             };
             let depth = ways.len() - 1;
-            let listing = entry
-                .listing
-                .and_then(|number| found.listings[number].take());
+            let listing = entry.listing.and_then(|number| found.listings[number].take());
             self.push(depth, entry)?;
             if let Some(listing) = listing {
                 ways.push(listing.into_iter());
@@ -488,9 +434,7 @@ impl Assembly {
     }
 
     fn push(&mut self, depth: usize, found: Found) -> Result<(), FormatError> {
-        let Found {
-            name, stat, extra, ..
-        } = found;
+        let Found { name, stat, extra, .. } = found;
         let extra = extra.map(|extra| *extra).unwrap_or_default();
         let file = (stat.identity.device, stat.identity.inode);
         let kind = match stat.file_type {
@@ -498,10 +442,7 @@ impl Assembly {
             FileType::Symlink => Kind::Symlink,
             _ => match self.first_names.get(&file) {
                 Some(&first) => Kind::HardLink { first },
-                None => Kind::File(FileData {
-                    size: stat.size,
-                    at: 0,
-                }),
+                None => Kind::File(FileData { size: stat.size, at: 0 }),
             },
         };
         let new = NewEntry {

@@ -73,9 +73,7 @@ impl LargeFile {
     /// # Errors
     /// Those of opening it.
     pub fn open(at: At<'_>) -> io::Result<Self> {
-        Ok(Self {
-            file: sys::open_write(at.0, at.1)?,
-        })
+        Ok(Self { file: sys::open_write(at.0, at.1)? })
     }
 
     /// Writes a piece of the data, counted from `offset` without the holes.

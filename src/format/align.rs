@@ -66,9 +66,7 @@ mod tests {
     /// A tree from lines: two spaces per level, directories end in `/`.
     fn tree(root: &str, lines: &[&str]) -> Tree {
         let mut builder = TreeBuilder::default();
-        builder
-            .begin_mount(Anchor::WorkingDirectory, RelPath::new(root).unwrap())
-            .unwrap();
+        builder.begin_mount(Anchor::WorkingDirectory, RelPath::new(root).unwrap()).unwrap();
         for (depth, name) in
             std::iter::once((0, format!("{root}/"))).chain(lines.iter().map(|line| {
                 let name = line.trim_start();
@@ -93,16 +91,8 @@ mod tests {
 
     #[test]
     fn entries_match_by_path() {
-        let old = tree(
-            "x",
-            &[
-                "a/", "  1", "  2", "b", "c/", "  1", "d/", "  deep/", "    z",
-            ],
-        );
-        let new = tree(
-            "y",
-            &["0", "a/", "  2", "  3", "c", "d/", "  deep/", "    z", "e"],
-        );
+        let old = tree("x", &["a/", "  1", "  2", "b", "c/", "  1", "d/", "  deep/", "    z"]);
+        let new = tree("y", &["0", "a/", "  2", "  3", "c", "d/", "  deep/", "    z", "e"]);
         let matches = align(&new, &new.mounts()[0], &old, &old.mounts()[0]);
         let shown: Vec<String> = new
             .indexes()

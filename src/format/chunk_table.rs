@@ -40,20 +40,12 @@ impl Location {
 
     pub(super) fn check(&self) -> Result<(), FormatError> {
         if self.raw_len == 0 || self.raw_len > MAX_CHUNK_LEN {
-            return Err(FormatError::Inconsistent(
-                "a chunk's length is out of bounds",
-            ));
+            return Err(FormatError::Inconsistent("a chunk's length is out of bounds"));
         }
         if self.stored_len == 0 || self.stored_len > self.raw_len {
-            return Err(FormatError::Inconsistent(
-                "a chunk is stored longer than it is",
-            ));
+            return Err(FormatError::Inconsistent("a chunk is stored longer than it is"));
         }
-        if self
-            .offset
-            .checked_add(u64::from(self.stored_len))
-            .is_none()
-        {
+        if self.offset.checked_add(u64::from(self.stored_len)).is_none() {
             return Err(FormatError::Inconsistent("a chunk's place overflows"));
         }
         Ok(())
@@ -87,11 +79,7 @@ impl ChunkTable {
     /// The packs that hold these chunks, each once, in order of first use.
     pub fn packs(&self) -> Vec<PackId> {
         let mut seen = std::collections::HashSet::new();
-        self.rows
-            .iter()
-            .map(|(_, at)| at.pack)
-            .filter(|&pack| seen.insert(pack))
-            .collect()
+        self.rows.iter().map(|(_, at)| at.pack).filter(|&pack| seen.insert(pack)).collect()
     }
 
     pub(super) fn to_columns(&self) -> Columns {
@@ -99,17 +87,9 @@ impl ChunkTable {
         let number: HashMap<PackId, u32> = packs.iter().copied().zip(0..).collect();
         let column = |f: fn(&Location) -> u32| self.rows.iter().map(|(_, at)| f(at)).collect();
         Columns {
-            packs: ByteBuf::from(
-                packs
-                    .iter()
-                    .flat_map(|pack| pack.to_bytes())
-                    .collect::<Vec<_>>(),
-            ),
+            packs: ByteBuf::from(packs.iter().flat_map(|pack| pack.to_bytes()).collect::<Vec<_>>()),
             ids: ByteBuf::from(
-                self.rows
-                    .iter()
-                    .flat_map(|(id, _)| *id.as_bytes())
-                    .collect::<Vec<_>>(),
+                self.rows.iter().flat_map(|(id, _)| *id.as_bytes()).collect::<Vec<_>>(),
             ),
             pack: self.rows.iter().map(|(_, at)| number[&at.pack]).collect(),
             offset: self.rows.iter().map(|(_, at)| at.offset).collect(),
@@ -123,27 +103,17 @@ impl ChunkTable {
             return Err(FormatError::Inconsistent("the list of packs is cut off"));
         };
         let (ids, []) = columns.ids.as_chunks::<{ ChunkId::LEN }>() else {
-            return Err(FormatError::Inconsistent(
-                "the list of chunk ids is cut off",
-            ));
+            return Err(FormatError::Inconsistent("the list of chunk ids is cut off"));
         };
-        let lens = [
-            columns.pack.len(),
-            columns.stored_len.len(),
-            columns.raw_len.len(),
-        ];
+        let lens = [columns.pack.len(), columns.stored_len.len(), columns.raw_len.len()];
         if lens.iter().any(|&len| len != ids.len()) || columns.offset.len() != ids.len() {
-            return Err(FormatError::Inconsistent(
-                "the chunk table's columns differ in length",
-            ));
+            return Err(FormatError::Inconsistent("the chunk table's columns differ in length"));
         }
         let mut rows = Vec::with_capacity(ids.len());
         for (i, id) in ids.iter().enumerate() {
             let pack = packs
                 .get(columns.pack[i] as usize)
-                .ok_or(FormatError::Inconsistent(
-                    "a chunk names a pack that is not listed",
-                ))?;
+                .ok_or(FormatError::Inconsistent("a chunk names a pack that is not listed"))?;
             let location = Location {
                 pack: PackId::from_bytes(*pack),
                 offset: columns.offset[i],

@@ -59,25 +59,17 @@ pub(super) fn open<T: DeserializeOwned>(
     if !bytes.starts_with(MAGIC) || bytes.get(6) != Some(&kind.letter) {
         return Err(FormatError::WrongKind(kind.name));
     }
-    let (header, frame) = bytes
-        .split_at_checked(HEADER_LEN)
-        .ok_or(FormatError::Truncated)?;
+    let (header, frame) = bytes.split_at_checked(HEADER_LEN).ok_or(FormatError::Truncated)?;
     if header[7] == 0 {
         return Err(FormatError::WrongKind(kind.name));
     }
     if header[7] > kind.version {
-        return Err(FormatError::NewerVersion {
-            found: header[7],
-            known: kind.version,
-        });
+        return Err(FormatError::NewerVersion { found: header[7], known: kind.version });
     }
     let (len, hash) = header[8..].split_at(8);
     let len = u64::from_le_bytes(len.try_into().expect("split at 8"));
     if len > max_len {
-        return Err(FormatError::TooLong {
-            claimed: len,
-            allowed: max_len,
-        });
+        return Err(FormatError::TooLong { claimed: len, allowed: max_len });
     }
     let payload = decompress(frame, len)?;
     if blake3::hash(&payload).as_bytes() != hash {
@@ -94,28 +86,16 @@ fn decompress(frame: &[u8], len: u64) -> Result<Vec<u8>, FormatError> {
     let decoder = zstd::stream::read::Decoder::with_buffer(frame);
     let mut payload = Vec::new();
     decoder
-        .and_then(|decoder| {
-            decoder
-                .take(len.saturating_add(1))
-                .read_to_end(&mut payload)
-        })
+        .and_then(|decoder| decoder.take(len.saturating_add(1)).read_to_end(&mut payload))
         .map_err(|_| FormatError::Compression)?;
-    if payload.len() as u64 == len {
-        Ok(payload)
-    } else {
-        Err(FormatError::Checksum)
-    }
+    if payload.len() as u64 == len { Ok(payload) } else { Err(FormatError::Checksum) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KIND: EnvelopeKind = EnvelopeKind {
-        letter: b'X',
-        name: "test",
-        version: 1,
-    };
+    const KIND: EnvelopeKind = EnvelopeKind { letter: b'X', name: "test", version: 1 };
 
     #[test]
     fn opens_what_it_sealed() {
@@ -130,17 +110,11 @@ mod tests {
             for bit in 0..8 {
                 let mut damaged = sealed.clone();
                 damaged[at] ^= 1 << bit;
-                assert!(
-                    open::<String>(KIND, &damaged, 1 << 20).is_err(),
-                    "byte {at}, bit {bit}"
-                );
+                assert!(open::<String>(KIND, &damaged, 1 << 20).is_err(), "byte {at}, bit {bit}");
             }
         }
         for len in 0..sealed.len() {
-            assert!(
-                open::<String>(KIND, &sealed[..len], 1 << 20).is_err(),
-                "cut to {len}"
-            );
+            assert!(open::<String>(KIND, &sealed[..len], 1 << 20).is_err(), "cut to {len}");
         }
     }
 
@@ -148,14 +122,8 @@ mod tests {
     fn claims_are_checked_before_allocation() {
         let mut sealed = seal(KIND, &"x");
         sealed[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert!(matches!(
-            open::<String>(KIND, &sealed, 1 << 20),
-            Err(FormatError::TooLong { .. })
-        ));
+        assert!(matches!(open::<String>(KIND, &sealed, 1 << 20), Err(FormatError::TooLong { .. })));
         sealed[8..16].copy_from_slice(&(1u64 << 20).to_le_bytes());
-        assert_eq!(
-            open::<String>(KIND, &sealed, 1 << 20),
-            Err(FormatError::Checksum)
-        );
+        assert_eq!(open::<String>(KIND, &sealed, 1 << 20), Err(FormatError::Checksum));
     }
 }

@@ -10,11 +10,7 @@ use super::FormatError;
 use super::chunk_table::{ChunkTable, Columns};
 use super::envelope::{self, EnvelopeKind};
 
-const KIND: EnvelopeKind = EnvelopeKind {
-    letter: b'I',
-    name: "index delta",
-    version: 1,
-};
+const KIND: EnvelopeKind = EnvelopeKind { letter: b'I', name: "index delta", version: 1 };
 
 /// The chunks that one save wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,12 +31,7 @@ impl IndexDelta {
 
     /// The delta's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        envelope::seal(
-            KIND,
-            &Wire {
-                chunks: self.chunks.to_columns(),
-            },
-        )
+        envelope::seal(KIND, &Wire { chunks: self.chunks.to_columns() })
     }
 
     /// Reads a delta.
@@ -49,8 +40,6 @@ impl IndexDelta {
     /// [`FormatError`] if these are not the bytes of a sound delta.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let wire: Wire = envelope::open(KIND, bytes, Self::MAX_LEN)?;
-        Ok(Self {
-            chunks: ChunkTable::from_columns(&wire.chunks)?,
-        })
+        Ok(Self { chunks: ChunkTable::from_columns(&wire.chunks)? })
     }
 }

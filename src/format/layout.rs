@@ -48,10 +48,7 @@ impl Layout {
     pub fn manifest(scope: &Scope, key: &Key) -> Result<ObjectKey, LayoutError> {
         let path = Self::manifests_of(scope) + &encode(key.as_str());
         if path.len() > MAX_MANIFEST_KEY {
-            return Err(LayoutError {
-                len: path.len(),
-                max: MAX_MANIFEST_KEY,
-            });
+            return Err(LayoutError { len: path.len(), max: MAX_MANIFEST_KEY });
         }
         Ok(known(path))
     }
@@ -136,11 +133,7 @@ fn percent_encode(text: &str) -> String {
         }
     }
     // Names that mean directories.
-    if matches!(encoded.as_str(), "." | "..") {
-        encoded.replace('.', "%2E")
-    } else {
-        encoded
-    }
+    if matches!(encoded.as_str(), "." | "..") { encoded.replace('.', "%2E") } else { encoded }
 }
 
 fn encode(text: &str) -> String {
@@ -202,26 +195,15 @@ mod tests {
 
     #[test]
     fn keys_are_one_segment() {
-        assert_eq!(
-            manifest("org/repo", "npm-1.2_x").as_str(),
-            "manifests/org%2Frepo/npm-1.2_x"
-        );
-        assert_eq!(
-            manifest("..", "a b+é").as_str(),
-            "manifests/%2E%2E/a%20b%2B%C3%A9"
-        );
+        assert_eq!(manifest("org/repo", "npm-1.2_x").as_str(), "manifests/org%2Frepo/npm-1.2_x");
+        assert_eq!(manifest("..", "a b+é").as_str(), "manifests/%2E%2E/a%20b%2B%C3%A9");
     }
 
     #[test]
     fn manifests_are_found_again() {
         let long = "k/".repeat(120);
-        for (scope, key) in [
-            ("default", "k"),
-            ("..", "."),
-            ("a/b", "%"),
-            ("s", &long),
-            ("é", "~+"),
-        ] {
+        for (scope, key) in [("default", "k"), ("..", "."), ("a/b", "%"), ("s", &long), ("é", "~+")]
+        {
             let object = manifest(scope, key);
             let (s, k) = Layout::parse_manifest(&object).unwrap();
             assert_eq!((s.as_str(), k.as_str()), (scope, key));
@@ -240,18 +222,10 @@ mod tests {
 
     #[test]
     fn foreign_objects_are_not_manifests() {
-        for text in [
-            "manifests/a",
-            "manifests/a/b/c",
-            "manifests/a/%2f",
-            "manifests/a/%41",
-            "x/a/b",
-        ] {
-            assert_eq!(
-                Layout::parse_manifest(&ObjectKey::new(text).unwrap()),
-                None,
-                "{text}"
-            );
+        for text in
+            ["manifests/a", "manifests/a/b/c", "manifests/a/%2f", "manifests/a/%41", "x/a/b"]
+        {
+            assert_eq!(Layout::parse_manifest(&ObjectKey::new(text).unwrap()), None, "{text}");
         }
     }
 

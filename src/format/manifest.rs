@@ -14,11 +14,7 @@ use super::tree_columns;
 use super::{FormatError, Stream, Tree};
 use crate::ids::{Key, Scope};
 
-const KIND: EnvelopeKind = EnvelopeKind {
-    letter: b'M',
-    name: "manifest",
-    version: 1,
-};
+const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manifest", version: 1 };
 
 /// The longest manifest that is read, in bytes before compression: room for
 /// some ten million files.
@@ -80,13 +76,9 @@ impl Manifest {
         let chunks = ChunkTable::from_columns(&wire.chunks)?;
         let mut stream_len = 0u64;
         for &row in &wire.sequence {
-            let (_, location) =
-                chunks
-                    .rows()
-                    .get(row as usize)
-                    .ok_or(FormatError::Inconsistent(
-                        "the sequence names a chunk that is not listed",
-                    ))?;
+            let (_, location) = chunks.rows().get(row as usize).ok_or(
+                FormatError::Inconsistent("the sequence names a chunk that is not listed"),
+            )?;
             // Cannot overflow: fewer than 2^32 rows of at most 2^24 bytes.
             stream_len += u64::from(location.raw_len);
         }
@@ -123,11 +115,7 @@ impl Manifest {
     /// chunks lie.
     pub fn same_contents(&self, other: &Self) -> bool {
         let ids = |manifest: &Self| -> Vec<_> {
-            manifest
-                .sequence
-                .iter()
-                .map(|&row| manifest.chunks.get(row).0)
-                .collect()
+            manifest.sequence.iter().map(|&row| manifest.chunks.get(row).0).collect()
         };
         self.tree == other.tree && ids(self) == ids(other)
     }

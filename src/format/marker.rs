@@ -75,11 +75,7 @@ impl FormatMarker {
 
     /// A marker for a new store.
     pub fn new(store: StoreId, chunking: ChunkingParameters) -> Self {
-        Self {
-            larder: FORMAT_VERSION,
-            store: store.to_string(),
-            chunking,
-        }
+        Self { larder: FORMAT_VERSION, store: store.to_string(), chunking }
     }
 
     /// The marker's bytes.
@@ -107,9 +103,7 @@ impl FormatMarker {
         }
         let marker: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
         if marker.store.parse::<StoreId>().is_err() {
-            return Err(MarkerError::Unreadable(
-                "the store's id is not a ULID".to_owned(),
-            ));
+            return Err(MarkerError::Unreadable("the store's id is not a ULID".to_owned()));
         }
         if marker.chunking != *chunking {
             let json = |p| serde_json::to_string(p).expect("plain data always serializes");

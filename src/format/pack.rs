@@ -21,11 +21,7 @@ use crate::ids::{ChunkId, PackId};
 
 const HEADER: &[u8; 8] = b"larderP\x01";
 const TRAILER: &[u8; 4] = b"LRDR";
-const FOOTER: EnvelopeKind = EnvelopeKind {
-    letter: b'F',
-    name: "pack footer",
-    version: 1,
-};
+const FOOTER: EnvelopeKind = EnvelopeKind { letter: b'F', name: "pack footer", version: 1 };
 
 /// Bytes at the end of a pack that tell where its footer begins.
 pub const PACK_TRAILER_LEN: u64 = 8;
@@ -46,11 +42,7 @@ impl PackBuilder {
     pub fn new(id: PackId, capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(capacity);
         bytes.extend_from_slice(HEADER);
-        Self {
-            id,
-            bytes,
-            footer: PackFooter::default(),
-        }
+        Self { id, bytes, footer: PackFooter::default() }
     }
 
     /// Adds a chunk's stored bytes and tells where they lie.
@@ -64,9 +56,7 @@ impl PackBuilder {
             stored_len: u32::try_from(stored.len()).expect("a chunk is shorter than 4 GiB"),
             raw_len,
         };
-        location
-            .check()
-            .expect("a chunk is never stored longer than it is");
+        location.check().expect("a chunk is never stored longer than it is");
         self.bytes.extend_from_slice(stored);
         self.footer.chunks.push((id, location.stored_len, raw_len));
         location
@@ -134,11 +124,7 @@ pub fn footer_range(pack_len: u64, trailer: &[u8]) -> Result<Range<u64>, FormatE
 
 impl PackFooter {
     fn encode(&self) -> Vec<u8> {
-        let ids = self
-            .chunks
-            .iter()
-            .flat_map(|(id, ..)| *id.as_bytes())
-            .collect::<Vec<_>>();
+        let ids = self.chunks.iter().flat_map(|(id, ..)| *id.as_bytes()).collect::<Vec<_>>();
         let wire = Wire {
             ids: ByteBuf::from(ids),
             stored_len: self.chunks.iter().map(|&(_, stored, _)| stored).collect(),
@@ -154,23 +140,17 @@ impl PackFooter {
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let wire: Wire = envelope::open(FOOTER, bytes, MAX_FOOTER_LEN)?;
         let (ids, []) = wire.ids.as_chunks::<{ ChunkId::LEN }>() else {
-            return Err(FormatError::Inconsistent(
-                "the list of chunk ids is cut off",
-            ));
+            return Err(FormatError::Inconsistent("the list of chunk ids is cut off"));
         };
         if wire.stored_len.len() != ids.len() || wire.raw_len.len() != ids.len() {
-            return Err(FormatError::Inconsistent(
-                "the footer's columns differ in length",
-            ));
+            return Err(FormatError::Inconsistent("the footer's columns differ in length"));
         }
         let lens = wire.stored_len.iter().zip(&wire.raw_len);
         let chunks = ids
             .iter()
             .zip(lens)
             .map(|(id, (&stored, &raw))| (ChunkId::from_bytes(*id), stored, raw));
-        Ok(Self {
-            chunks: chunks.collect(),
-        })
+        Ok(Self { chunks: chunks.collect() })
     }
 
     /// The locations that the footer vouches for, in the pack called `pack`.
@@ -182,12 +162,7 @@ impl PackFooter {
         self.chunks
             .iter()
             .map(|&(id, stored_len, raw_len)| {
-                let location = Location {
-                    pack,
-                    offset,
-                    stored_len,
-                    raw_len,
-                };
+                let location = Location { pack, offset, stored_len, raw_len };
                 location.check()?;
                 offset = location.end();
                 Ok((id, location))
@@ -214,10 +189,7 @@ mod tests {
         let footer = PackFooter::decode(&bytes[range.start as usize..range.end as usize]).unwrap();
         assert_eq!(footer.locations(id).unwrap(), placed);
         let (_, second) = placed[1];
-        assert_eq!(
-            &bytes[second.offset as usize..second.end() as usize],
-            b"second"
-        );
+        assert_eq!(&bytes[second.offset as usize..second.end() as usize], b"second");
     }
 
     #[test]

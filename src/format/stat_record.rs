@@ -16,11 +16,7 @@ use super::{
 };
 use crate::ids::ChunkId;
 
-const KIND: EnvelopeKind = EnvelopeKind {
-    letter: b'S',
-    name: "stat record",
-    version: 1,
-};
+const KIND: EnvelopeKind = EnvelopeKind { letter: b'S', name: "stat record", version: 1 };
 
 /// What tells, with size and modification time, one state of a file from
 /// another.
@@ -106,10 +102,7 @@ impl StatRecord {
             ctime_secs: identities().map(|id| id.ctime.secs).collect(),
             ctime_nanos: identities().map(|id| id.ctime.nanos).collect(),
             ids: ByteBuf::from(
-                self.sequence
-                    .iter()
-                    .flat_map(|(id, _)| *id.as_bytes())
-                    .collect::<Vec<_>>(),
+                self.sequence.iter().flat_map(|(id, _)| *id.as_bytes()).collect::<Vec<_>>(),
             ),
             raw_len: self.sequence.iter().map(|&(_, len)| len).collect(),
         };
@@ -123,44 +116,25 @@ impl StatRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let wire: Wire = envelope::open(KIND, bytes, Self::MAX_LEN)?;
         let (ids, []) = wire.ids.as_chunks::<{ ChunkId::LEN }>() else {
-            return Err(FormatError::Inconsistent(
-                "the list of chunk ids is cut off",
-            ));
+            return Err(FormatError::Inconsistent("the list of chunk ids is cut off"));
         };
         let tree = wire.tree.into_tree()?;
         let entries = tree.entries().len();
-        let columns = [
-            wire.device.len(),
-            wire.inode.len(),
-            wire.ctime_secs.len(),
-            wire.ctime_nanos.len(),
-        ];
+        let columns =
+            [wire.device.len(), wire.inode.len(), wire.ctime_secs.len(), wire.ctime_nanos.len()];
         if columns != [entries; 4] || wire.raw_len.len() != ids.len() {
-            return Err(FormatError::Inconsistent(
-                "the record's columns differ in length",
-            ));
+            return Err(FormatError::Inconsistent("the record's columns differ in length"));
         }
         check_stream(&tree, wire.raw_len.iter().map(|&len| u64::from(len)).sum())?;
         let identities = (0..entries).map(|i| {
-            let ctime = Timestamp {
-                secs: wire.ctime_secs[i],
-                nanos: wire.ctime_nanos[i],
-            };
+            let ctime = Timestamp { secs: wire.ctime_secs[i], nanos: wire.ctime_nanos[i] };
             let (device, inode) = (wire.device[i], wire.inode[i]);
-            (inode != 0).then_some(FileIdentity {
-                device,
-                inode,
-                ctime,
-            })
+            (inode != 0).then_some(FileIdentity { device, inode, ctime })
         });
         Ok(Self {
             chunking: wire.chunking,
             identities: identities.collect(),
-            sequence: ids
-                .iter()
-                .map(|id| ChunkId::from_bytes(*id))
-                .zip(wire.raw_len)
-                .collect(),
+            sequence: ids.iter().map(|id| ChunkId::from_bytes(*id)).zip(wire.raw_len).collect(),
             tree,
         })
     }

@@ -26,10 +26,7 @@ pub struct Stream {
 impl Stream {
     /// The stream of these chunks, given with their raw lengths.
     pub fn new(chunks: impl IntoIterator<Item = (ChunkId, u32)>) -> Self {
-        let mut stream = Self {
-            ids: vec![],
-            starts: vec![0],
-        };
+        let mut stream = Self { ids: vec![], starts: vec![0] };
         let mut end = 0;
         for (id, len) in chunks {
             end += u64::from(len);
@@ -77,10 +74,7 @@ impl Stream {
     /// must lie in the stream.
     pub fn pieces(&self, at: u64, len: u64) -> impl Iterator<Item = Piece> + '_ {
         let end = at + len;
-        let first = self
-            .starts
-            .partition_point(|&start| start <= at)
-            .saturating_sub(1);
+        let first = self.starts.partition_point(|&start| start <= at).saturating_sub(1);
         (first..self.ids.len()).map_while(move |position| {
             let chunk = self.range(position);
             let (from, to) = (chunk.start.max(at), chunk.end.min(end));
@@ -103,9 +97,7 @@ mod tests {
         let chunk = |text: &[u8]| (ChunkId::of(text), text.len() as u32);
         let stream = Stream::new([chunk(b"abc"), chunk(b"de"), chunk(b"fghi")]);
         let pieces = |at, len| {
-            let pieces = stream
-                .pieces(at, len)
-                .map(|p| (p.position, p.offset, p.len));
+            let pieces = stream.pieces(at, len).map(|p| (p.position, p.offset, p.len));
             pieces.collect::<Vec<_>>()
         };
         assert_eq!(pieces(0, 3), [(0, 0, 3)]);

@@ -224,9 +224,7 @@ impl Tree {
 
     /// The mount that the entry belongs to.
     pub fn mount_of(&self, index: EntryIndex) -> &Mount {
-        let after = self
-            .mounts
-            .partition_point(|mount| mount.entries.end <= index);
+        let after = self.mounts.partition_point(|mount| mount.entries.end <= index);
         &self.mounts[after]
     }
 
@@ -303,18 +301,13 @@ impl Tree {
                     mtime: entry.mtime,
                 };
                 let depth = depths[index as usize];
-                let added = builder
-                    .push(depth, new)
-                    .expect("a part of a sound tree is sound");
+                let added = builder.push(depth, new).expect("a part of a sound tree is sound");
                 if let Some(source) = data_of {
                     builder.tree.set_holes(added, self.holes(source).to_vec());
                     new_index[source as usize] = Some(added);
                 }
                 if !self.xattrs(index).is_empty() {
-                    builder
-                        .tree
-                        .xattrs
-                        .insert(added, self.xattrs(index).to_vec());
+                    builder.tree.xattrs.insert(added, self.xattrs(index).to_vec());
                 }
                 builder.tree.owners.extend(self.owner(index));
                 new_index[index as usize] = Some(added);
@@ -383,17 +376,11 @@ impl TreeBuilder {
             }
             let overlap = last.anchor == anchor && path.below(&last.path).is_some();
             if overlap || (last.anchor, &last.path) >= (anchor, &path) {
-                return Err(FormatError::Inconsistent(
-                    "mounts overlap or are not in order",
-                ));
+                return Err(FormatError::Inconsistent("mounts overlap or are not in order"));
             }
         }
         let start = index_of(self.tree.entries.len());
-        self.tree.mounts.push(Mount {
-            anchor,
-            path,
-            entries: start..start,
-        });
+        self.tree.mounts.push(Mount { anchor, path, entries: start..start });
         self.open.clear();
         Ok(())
     }
@@ -434,11 +421,8 @@ impl TreeBuilder {
     /// Finds the directory for an entry at this depth, and closes those that
     /// lie deeper.
     fn place(&mut self, depth: usize, name: &[u8]) -> Result<Option<EntryIndex>, FormatError> {
-        let mount = self
-            .tree
-            .mounts
-            .last()
-            .ok_or(FormatError::Inconsistent("there is no mount"))?;
+        let mount =
+            self.tree.mounts.last().ok_or(FormatError::Inconsistent("there is no mount"))?;
         if depth == 0 {
             let own_name = mount.path.names().next_back().unwrap_or_default();
             return if mount.entries.is_empty() && name == own_name {
@@ -463,30 +447,19 @@ impl TreeBuilder {
 
     fn check(&self, new: &NewEntry<'_>) -> Result<(), FormatError> {
         if new.mtime.nanos >= 1_000_000_000 || new.mode > 0o7777 {
-            return Err(FormatError::Inconsistent(
-                "an entry's time or mode is out of bounds",
-            ));
+            return Err(FormatError::Inconsistent("an entry's time or mode is out of bounds"));
         }
         if (new.kind == Kind::Symlink) == new.target.is_empty() || new.target.contains(&0) {
-            return Err(FormatError::Inconsistent(
-                "a symbolic link's target is not allowed",
-            ));
+            return Err(FormatError::Inconsistent("a symbolic link's target is not allowed"));
         }
         if let Kind::HardLink { first } = new.kind {
-            let first = self
-                .tree
-                .entries
-                .get(first as usize)
-                .map(|entry| entry.kind);
+            let first = self.tree.entries.get(first as usize).map(|entry| entry.kind);
             if !matches!(first, Some(Kind::File(_))) {
                 return Err(FormatError::Inconsistent("a hard link has no earlier file"));
             }
         }
         if let Kind::File(data) = new.kind
-            && data
-                .size
-                .checked_add(data.at)
-                .is_none_or(|end| end > i64::MAX as u64)
+            && data.size.checked_add(data.at).is_none_or(|end| end > i64::MAX as u64)
         {
             return Err(FormatError::Inconsistent("a file is too long"));
         }
@@ -508,20 +481,13 @@ impl TreeBuilder {
     /// If they are not in order, overlap, or lie outside the file.
     pub fn set_holes(&mut self, index: EntryIndex, holes: Vec<Hole>) -> Result<(), FormatError> {
         let wrong = FormatError::Inconsistent("a file's holes are not in it");
-        let Some(Kind::File(file)) = self
-            .tree
-            .entries
-            .get(index as usize)
-            .map(|entry| entry.kind)
+        let Some(Kind::File(file)) = self.tree.entries.get(index as usize).map(|entry| entry.kind)
         else {
             return Err(wrong);
         };
         let mut end = 0;
         for hole in &holes {
-            let after = hole
-                .offset
-                .checked_add(hole.len)
-                .ok_or_else(|| wrong.clone())?;
+            let after = hole.offset.checked_add(hole.len).ok_or_else(|| wrong.clone())?;
             if hole.len == 0 || hole.offset < end || after > file.size {
                 return Err(wrong);
             }
@@ -568,12 +534,7 @@ impl TreeBuilder {
     /// # Errors
     /// If a mount is empty, or owners are recorded for some entries only.
     pub fn finish(self) -> Result<Tree, FormatError> {
-        if self
-            .tree
-            .mounts
-            .last()
-            .is_some_and(|mount| mount.entries.is_empty())
-        {
+        if self.tree.mounts.last().is_some_and(|mount| mount.entries.is_empty()) {
             return Err(FormatError::Inconsistent("a mount is empty"));
         }
         let owners = self.tree.owners.len();
@@ -602,12 +563,10 @@ pub(super) fn check_stream(tree: &Tree, len: u64) -> Result<(), FormatError> {
         if at < end {
             return Err(FormatError::Inconsistent("two files share data"));
         }
-        end =
-            at.checked_add(data_len)
-                .filter(|&end| end <= len)
-                .ok_or(FormatError::Inconsistent(
-                    "a file's data is not in the cache",
-                ))?;
+        end = at
+            .checked_add(data_len)
+            .filter(|&end| end <= len)
+            .ok_or(FormatError::Inconsistent("a file's data is not in the cache"))?;
     }
     Ok(())
 }

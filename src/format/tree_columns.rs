@@ -57,10 +57,7 @@ struct MountColumns {
 
 impl Columns {
     pub(super) fn of(tree: &Tree) -> Self {
-        let mut columns = Self {
-            mounts: mounts(tree),
-            ..Self::default()
-        };
+        let mut columns = Self { mounts: mounts(tree), ..Self::default() };
         let mut depths: Vec<u32> = Vec::with_capacity(tree.entries().len());
         let mut last_secs = 0;
         let mut stream_end = 0;
@@ -77,9 +74,7 @@ impl Columns {
                 push_text(&mut columns.names, tree.name(index));
             }
             columns.mode.push(entry.mode);
-            columns
-                .mtime_secs
-                .push(entry.mtime.secs.wrapping_sub(last_secs));
+            columns.mtime_secs.push(entry.mtime.secs.wrapping_sub(last_secs));
             last_secs = entry.mtime.secs;
             columns.mtime_nanos.push(entry.mtime.nanos);
             match entry.kind {
@@ -103,23 +98,13 @@ impl Columns {
                 columns.holes.push((index, holes.collect()));
             }
             if !tree.xattrs(index).is_empty() {
-                let pair = |x: &Xattr| {
-                    (
-                        ByteBuf::from(x.name.clone()),
-                        ByteBuf::from(x.value.clone()),
-                    )
-                };
-                columns
-                    .xattrs
-                    .push((index, tree.xattrs(index).iter().map(pair).collect()));
+                let pair =
+                    |x: &Xattr| (ByteBuf::from(x.name.clone()), ByteBuf::from(x.value.clone()));
+                columns.xattrs.push((index, tree.xattrs(index).iter().map(pair).collect()));
             }
         }
         columns.depth = depths;
-        columns.owners = tree
-            .owners()
-            .iter()
-            .map(|owner| (owner.uid, owner.gid))
-            .collect();
+        columns.owners = tree.owners().iter().map(|owner| (owner.uid, owner.gid)).collect();
         columns
     }
 
@@ -209,14 +194,8 @@ impl Reader {
         let i = self.entry;
         let columns = &self.columns;
         let depth = *columns.depth.get(i).ok_or(CUT)? as usize;
-        let name = if depth == 0 {
-            root_name
-        } else {
-            take_text(&columns.names, &mut self.name)?
-        };
-        let secs = self
-            .secs
-            .wrapping_add(*columns.mtime_secs.get(i).ok_or(CUT)?);
+        let name = if depth == 0 { root_name } else { take_text(&columns.names, &mut self.name)? };
+        let secs = self.secs.wrapping_add(*columns.mtime_secs.get(i).ok_or(CUT)?);
         let mut target: &[u8] = &[];
         let kind = match columns.kind.get(i).ok_or(CUT)? {
             b'd' => Kind::Directory,
@@ -237,20 +216,8 @@ impl Reader {
             _ => return Err(FormatError::Inconsistent("an entry is of an unknown kind")),
         };
         let mode = *columns.mode.get(i).ok_or(CUT)?;
-        let mtime = Timestamp {
-            secs,
-            nanos: *columns.mtime_nanos.get(i).ok_or(CUT)?,
-        };
-        let index = builder.push(
-            depth,
-            NewEntry {
-                name,
-                kind,
-                target,
-                mode,
-                mtime,
-            },
-        )?;
+        let mtime = Timestamp { secs, nanos: *columns.mtime_nanos.get(i).ok_or(CUT)? };
+        let index = builder.push(depth, NewEntry { name, kind, target, mode, mtime })?;
         self.secs = secs;
         self.entry += 1;
         if let Kind::File(file) = kind {
@@ -269,10 +236,7 @@ impl Reader {
         if let Some((entry, holes)) = self.columns.holes.get(self.hole)
             && *entry == index
         {
-            let holes = holes
-                .iter()
-                .map(|&(offset, len)| Hole { offset, len })
-                .collect();
+            let holes = holes.iter().map(|&(offset, len)| Hole { offset, len }).collect();
             builder.set_holes(index, holes)?;
             self.hole += 1;
         }
@@ -287,9 +251,9 @@ impl Reader {
             self.stream_end
         };
         builder.set_file(index, FileData { size, at });
-        self.stream_end = at.checked_add(len).ok_or(FormatError::Inconsistent(
-            "a file's data is not in the cache",
-        ))?;
+        self.stream_end = at
+            .checked_add(len)
+            .ok_or(FormatError::Inconsistent("a file's data is not in the cache"))?;
         Ok(())
     }
 
@@ -315,10 +279,9 @@ impl Reader {
             builder.push_owner(Owner { uid, gid });
         }
         for (index, xattrs) in columns.xattrs {
-            let xattrs = xattrs.into_iter().map(|(name, value)| Xattr {
-                name: name.into_vec(),
-                value: value.into_vec(),
-            });
+            let xattrs = xattrs
+                .into_iter()
+                .map(|(name, value)| Xattr { name: name.into_vec(), value: value.into_vec() });
             builder.set_xattrs(index, xattrs.collect())?;
         }
         Ok(())

@@ -94,20 +94,11 @@ pub(super) fn compare(
             None => {}
             Some(FileType::Other(_)) => {
                 let why = "it is neither a file nor a directory nor a link";
-                return Err(Error::InTheWay {
-                    path: target.location.clone(),
-                    why,
-                });
+                return Err(Error::InTheWay { path: target.location.clone(), why });
             }
             Some(_) => {
                 let walked = walk(mount, target, request, context)?;
-                let there = There {
-                    tree,
-                    mount,
-                    stream: &stream,
-                    walked: &walked,
-                    request,
-                };
+                let there = There { tree, mount, stream: &stream, walked: &walked, request };
                 there.compare(complete, target, &mut comparison, context)?;
             }
         }
@@ -126,11 +117,7 @@ fn walk(
         path: mount.path.clone(),
         location: target.location.clone(),
     };
-    let options = WalkOptions {
-        exclude: None,
-        owner: request.owner,
-        xattrs: request.xattrs,
-    };
+    let options = WalkOptions { exclude: None, owner: request.owner, xattrs: request.xattrs };
     Ok(files::walk(&[source], &options, context.stop)?)
 }
 
@@ -155,14 +142,9 @@ impl There<'_> {
             return Ok(());
         };
         let matches = align(self.tree, self.mount, &self.walked.tree, there);
-        let record = self
-            .request
-            .records
-            .as_ref()
-            .and_then(|records| records.read(&target.location));
-        let vouched = record
-            .as_ref()
-            .map(|record| Vouched::new(self.walked, there, record));
+        let record =
+            self.request.records.as_ref().and_then(|records| records.read(&target.location));
+        let vouched = record.as_ref().map(|record| Vouched::new(self.walked, there, record));
         for (index, &found) in self.mount.entries.clone().zip(&matches) {
             let Some(found) = found else { continue };
             let action = self.entry_action(index, found, &matches, comparison, vouched.as_ref());
@@ -201,11 +183,7 @@ impl There<'_> {
                 && (!self.request.xattrs || self.tree.xattrs(index) == there.xattrs(found))
         };
         let in_place = || {
-            if same_metadata() {
-                Action::Keep
-            } else {
-                Action::Mend
-            }
+            if same_metadata() { Action::Keep } else { Action::Mend }
         };
         match (self.tree.entry(index).kind, there.entry(found).kind) {
             (Kind::Directory, Kind::Directory) => in_place(),
@@ -220,22 +198,14 @@ impl There<'_> {
                 let same = vouched.is_some_and(|vouched| {
                     vouched.has_contents(found, self.stream, file.at, self.tree.data_len(index))
                 });
-                if same || self.tree.data_len(index) == 0 {
-                    in_place()
-                } else {
-                    Action::Check
-                }
+                if same || self.tree.data_len(index) == 0 { in_place() } else { Action::Check }
             }
             (Kind::HardLink { first }, Kind::HardLink { first: other }) => {
                 let start = self.mount.entries.start;
                 let linked_right = self.mount.entries.contains(&first)
                     && matches[(first - start) as usize] == Some(other);
                 // Follows what becomes of the file that it is a name of.
-                if linked_right {
-                    comparison.action(first)
-                } else {
-                    Action::Replace
-                }
+                if linked_right { comparison.action(first) } else { Action::Replace }
             }
             _ => Action::Replace,
         }
@@ -246,18 +216,12 @@ impl There<'_> {
     fn check_replaceable(&self, index: EntryIndex, found: EntryIndex) -> Result<(), Error> {
         let there = &self.walked.tree;
         let is_filled = there.entry(found).kind == Kind::Directory
-            && there
-                .entries()
-                .get(found as usize + 1)
-                .is_some_and(|e| e.parent == Some(found));
+            && there.entries().get(found as usize + 1).is_some_and(|e| e.parent == Some(found));
         let wants_directory = self.tree.entry(index).kind == Kind::Directory;
         if is_filled && !wants_directory && !self.request.delete_extra {
             let why = "it is a directory with contents, and the cache holds something else \
                        there (--delete-extra removes it)";
-            return Err(Error::InTheWay {
-                path: self.walked.location(found),
-                why,
-            });
+            return Err(Error::InTheWay { path: self.walked.location(found), why });
         }
         Ok(())
     }
@@ -365,17 +329,12 @@ impl There<'_> {
         let ends = subtree_ends(found_tree, there);
         let mut at = there.entries.start;
         while at < there.entries.end {
-            let parent = found_tree
-                .entry(at)
-                .parent
-                .and_then(|parent| owner_of[parent as usize]);
+            let parent = found_tree.entry(at).parent.and_then(|parent| owner_of[parent as usize]);
             match (owner_of[at as usize], parent) {
                 (None, Some(parent)) => {
                     let kept = complete[parent as usize] && !comparison.is_new(parent);
                     if kept {
-                        comparison
-                            .extra
-                            .push((parent, found_tree.name(at).to_vec()));
+                        comparison.extra.push((parent, found_tree.name(at).to_vec()));
                     }
                     at = ends[(at - there.entries.start) as usize];
                 }
@@ -410,19 +369,12 @@ impl Parts {
             };
             let mut offset = 0;
             for piece in stream.pieces(data.at, tree.data_len(file)) {
-                let part = Part {
-                    file,
-                    offset,
-                    len: piece.len,
-                };
+                let part = Part { file, offset, len: piece.len };
                 chunks.entry(piece.position).or_default().push(part);
                 offset += u64::from(piece.len);
             }
         }
-        let mut parts = Self {
-            chunks: vec![],
-            unchecked: vec![],
-        };
+        let mut parts = Self { chunks: vec![], unchecked: vec![] };
         for (position, mut found) in chunks {
             // In a bundle, files lie in the order of their places.
             found.sort_by_key(|part| match tree.entry(part.file).kind {
@@ -454,12 +406,7 @@ impl<'a> Vouched<'a> {
             Some(mount) => align(&walked.tree, there, &record.tree, mount),
             None => vec![None; walked.tree.entries().len()],
         };
-        Self {
-            record,
-            stream: record.stream(),
-            walked,
-            matches,
-        }
+        Self { record, stream: record.stream(), walked, matches }
     }
 
     /// Whether the file that is there has had these contents all the time.
@@ -470,13 +417,9 @@ impl<'a> Vouched<'a> {
         let Some(file) = self.record.unchanged(recorded, self.walked.state(found)) else {
             return false;
         };
-        let ours = stream
-            .pieces(at, len)
-            .map(|p| (stream.id(p.position), p.offset, p.len));
-        let theirs = self
-            .stream
-            .pieces(file.at, len)
-            .map(|p| (self.stream.id(p.position), p.offset, p.len));
+        let ours = stream.pieces(at, len).map(|p| (stream.id(p.position), p.offset, p.len));
+        let theirs =
+            self.stream.pieces(file.at, len).map(|p| (self.stream.id(p.position), p.offset, p.len));
         ours.eq(theirs)
     }
 }

@@ -67,18 +67,13 @@ pub(super) fn fetch(
         .filter(|&index| comparison.is_new(index))
         .collect();
     let bytes = files.iter().map(|&file| tree.data_len(file)).sum();
-    context
-        .progress
-        .begin(Phase::Restore, files.len() as u64, bytes);
+    context.progress.begin(Phase::Restore, files.len() as u64, bytes);
     let writer = FileWriter::new(manifest, tree, comparison, stage, &files, request, context);
     let failure = FirstError::default();
     writer.make_empty_files(&files)?;
 
     let fetches = plan(manifest, tree, &files);
-    let fetched: u64 = fetches
-        .iter()
-        .map(|fetch| fetch.bytes.end - fetch.bytes.start)
-        .sum();
+    let fetched: u64 = fetches.iter().map(|fetch| fetch.bytes.end - fetch.bytes.start).sum();
     let queue = Mutex::new(fetches.into_iter());
     let budget = Budget::new(BUDGET);
     // `in_place_scope` waits for the tasks, `thread::scope` for the fetchers
@@ -118,25 +113,16 @@ fn get(repository: &Repository, manifest: &Manifest, fetch: &Fetch) -> Result<by
     let missing = |error: StoreError| -> Error {
         if error.is_not_found() {
             match Layout::manifest(&manifest.scope, &manifest.key) {
-                Ok(needed_by) => Error::Missing {
-                    object: object.clone(),
-                    needed_by,
-                },
+                Ok(needed_by) => Error::Missing { object: object.clone(), needed_by },
                 Err(error) => error.into(),
             }
         } else if matches!(error.kind, StoreErrorKind::RangeOutside { .. }) {
-            Error::Damaged {
-                object: object.clone(),
-                source: crate::format::FormatError::Truncated,
-            }
+            Error::Damaged { object: object.clone(), source: crate::format::FormatError::Truncated }
         } else {
             error.into()
         }
     };
-    repository
-        .store()
-        .get_range(&object, fetch.bytes.clone())
-        .map_err(missing)
+    repository.store().get_range(&object, fetch.bytes.clone()).map_err(missing)
 }
 
 /// Splits what was fetched into tasks.
@@ -148,11 +134,7 @@ fn spawn<'scope, 'w: 'scope>(
     writer: &'scope FileWriter<'w>,
     failure: &'scope FirstError,
 ) {
-    let Fetch {
-        pack,
-        bytes: range,
-        chunks,
-    } = fetch;
+    let Fetch { pack, bytes: range, chunks } = fetch;
     let permit = Arc::new(permit);
     let mut chunks = chunks.into_iter().peekable();
     while chunks.peek().is_some() {
@@ -183,22 +165,15 @@ fn write(
 ) -> Result<(), Error> {
     let mut session = writer.session();
     for chunk in chunks {
-        let Location {
-            offset,
-            stored_len,
-            raw_len,
-            ..
-        } = chunk.location;
+        let Location { offset, stored_len, raw_len, .. } = chunk.location;
         let from = usize::try_from(offset - start).unwrap_or(usize::MAX);
         let stored = &bytes[from..][..stored_len as usize];
         let written = session.write(chunk.id, stored, raw_len, &chunk.positions);
         written.map_err(|error| match error {
             WriteError::Other(error) => error,
-            WriteError::Chunk(why) => Error::DamagedChunk {
-                chunk: chunk.id,
-                object: Layout::pack(pack),
-                why,
-            },
+            WriteError::Chunk(why) => {
+                Error::DamagedChunk { chunk: chunk.id, object: Layout::pack(pack), why }
+            }
         })?;
     }
     session.end();
@@ -222,9 +197,7 @@ fn plan(manifest: &Manifest, tree: &Tree, files: &[EntryIndex]) -> Vec<Fetch> {
                 positions.push(piece.position);
             }
             let order = pack_order.len();
-            pack_order
-                .entry(manifest.chunks.get(row).1.pack)
-                .or_insert(order);
+            pack_order.entry(manifest.chunks.get(row).1.pack).or_insert(order);
         }
     }
     let mut chunks: Vec<Wanted> = wanted
@@ -233,11 +206,7 @@ fn plan(manifest: &Manifest, tree: &Tree, files: &[EntryIndex]) -> Vec<Fetch> {
             positions.sort_unstable();
             positions.dedup();
             let (id, location) = manifest.chunks.get(row);
-            Wanted {
-                id,
-                location,
-                positions,
-            }
+            Wanted { id, location, positions }
         })
         .collect();
     chunks.sort_by_key(|chunk| (pack_order[&chunk.location.pack], chunk.location.offset));
@@ -260,11 +229,7 @@ fn coalesce(chunks: Vec<Wanted>) -> Vec<Fetch> {
                 last.bytes.end = last.bytes.end.max(end);
                 last.chunks.push(chunk);
             }
-            _ => fetches.push(Fetch {
-                pack,
-                bytes: offset..end,
-                chunks: vec![chunk],
-            }),
+            _ => fetches.push(Fetch { pack, bytes: offset..end, chunks: vec![chunk] }),
         }
     }
     fetches

@@ -59,10 +59,7 @@ impl Finish<'_> {
         let mut first = DirCursor::new(tree, &self.stage);
         let mut live = DirCursor::new(tree, &self.stage.live);
         let same: BTreeSet<EntryIndex> = self.written.same.iter().copied().collect();
-        for entry in tree
-            .indexes()
-            .filter(|&entry| self.comparison.is_new(entry))
-        {
+        for entry in tree.indexes().filter(|&entry| self.comparison.is_new(entry)) {
             let metadata = metadata(tree, entry, self.request);
             let made = match tree.entry(entry).kind {
                 Kind::Symlink => staged
@@ -70,11 +67,7 @@ impl Finish<'_> {
                     .and_then(|at| files::symlink(at, tree.target(entry), &metadata)),
                 Kind::HardLink { first: file } => {
                     let in_place = !self.comparison.is_new(file) || same.contains(&file);
-                    let from = if in_place {
-                        live.entry(file)
-                    } else {
-                        first.entry(file)
-                    };
+                    let from = if in_place { live.entry(file) } else { first.entry(file) };
                     from.and_then(|from| {
                         let to = staged.entry(entry)?;
                         match files::hard_link(from, to) {
@@ -116,10 +109,7 @@ impl Finish<'_> {
         failure.into_result()?;
         // Nobody gets through these any more: the innermost come first.
         let mut staged = DirCursor::new(tree, &self.stage);
-        closed
-            .iter()
-            .rev()
-            .try_for_each(|&entry| self.finish_directory(&mut staged, entry))
+        closed.iter().rev().try_for_each(|&entry| self.finish_directory(&mut staged, entry))
     }
 
     fn finish_directory(
@@ -128,19 +118,12 @@ impl Finish<'_> {
         entry: EntryIndex,
     ) -> Result<(), Error> {
         let metadata = metadata(self.tree, entry, self.request);
-        let finished = staged
-            .entry(entry)
-            .and_then(|at| files::set_metadata(at, &metadata));
-        finished
-            .map(|_| ())
-            .map_err(|error| self.failed("set the metadata of", entry, error))
+        let finished = staged.entry(entry).and_then(|at| files::set_metadata(at, &metadata));
+        finished.map(|_| ()).map_err(|error| self.failed("set the metadata of", entry, error))
     }
 
     fn is_top(&self, entry: EntryIndex) -> bool {
-        self.tree
-            .entry(entry)
-            .parent
-            .is_none_or(|parent| !self.comparison.is_new(parent))
+        self.tree.entry(entry).parent.is_none_or(|parent| !self.comparison.is_new(parent))
     }
 
     /// Renames every staged entry to where it belongs.
@@ -194,15 +177,9 @@ impl Finish<'_> {
     fn remove_extra(&mut self) -> Result<u64, Error> {
         let mut live = DirCursor::new(self.tree, &self.stage.live);
         for (directory, name) in &self.comparison.extra {
-            let removed = live
-                .dir(*directory)
-                .and_then(|dir| files::remove((dir, name)));
+            let removed = live.dir(*directory).and_then(|dir| files::remove((dir, name)));
             if let Err(error) = removed {
-                let path = self
-                    .stage
-                    .live
-                    .location(*directory)
-                    .join(files::os_name(name));
+                let path = self.stage.live.location(*directory).join(files::os_name(name));
                 return Err(FileError::new("remove", path, error).into());
             }
             self.stage.touched.insert(*directory);
@@ -232,9 +209,7 @@ impl Finish<'_> {
             if same.contains(&entry) && self.is_mended(&mut live, entry, &metadata) {
                 continue;
             }
-            let mended = live
-                .entry(entry)
-                .and_then(|at| files::set_metadata(at, &metadata));
+            let mended = live.entry(entry).and_then(|at| files::set_metadata(at, &metadata));
             mended.map_err(|error| self.failed("set the metadata of", entry, error))?;
         }
         Ok(())
@@ -266,24 +241,18 @@ impl Finish<'_> {
             identities[entry as usize] = Some(identity);
         }
         let stream = self.manifest.stream();
-        let sequence: Vec<_> = (0..stream.len())
-            .map(|at| (stream.id(at), stream.chunk_len(at)))
-            .collect();
+        let sequence: Vec<_> =
+            (0..stream.len()).map(|at| (stream.id(at), stream.chunk_len(at))).collect();
         for (mount, target) in self.tree.mounts().iter().zip(self.targets) {
             let (tree, origins) = self.tree.select(|entry| mount.entries.contains(&entry));
             let record = StatRecord {
                 chunking: chunking::parameters(),
-                identities: origins
-                    .iter()
-                    .map(|&entry| identities[entry as usize])
-                    .collect(),
+                identities: origins.iter().map(|&entry| identities[entry as usize]).collect(),
                 tree,
                 sequence: sequence.clone(),
             };
             if let Err(error) = records.write(&target.location, &record) {
-                self.context.progress.warn(Warning::NoRecord {
-                    error: error.to_string(),
-                });
+                self.context.progress.warn(Warning::NoRecord { error: error.to_string() });
             }
         }
     }

@@ -127,19 +127,13 @@ pub fn find(
     restore_keys: &[String],
 ) -> Result<Option<Found>, Error> {
     if let Some(stored) = repository.manifest(scope, key)? {
-        return Ok(Some(Found {
-            hit: Hit::Exact,
-            manifest: stored.manifest,
-        }));
+        return Ok(Some(Found { hit: Hit::Exact, manifest: stored.manifest }));
     }
     for prefix in restore_keys {
         // The newest may be deleted between the listing and the read.
         for listed in newest_first(repository.list_manifests(scope, prefix)?) {
             if let Some(stored) = repository.manifest(scope, &listed.key)? {
-                return Ok(Some(Found {
-                    hit: Hit::Prefix,
-                    manifest: stored.manifest,
-                }));
+                return Ok(Some(Found { hit: Hit::Prefix, manifest: stored.manifest }));
             }
         }
     }
@@ -165,12 +159,7 @@ pub fn restore(
     let Some(repository) = Repository::open(store)? else {
         return Ok(RestoreReport::default());
     };
-    let found = find(
-        &repository,
-        &request.scope,
-        &request.key,
-        &request.restore_keys,
-    )?;
+    let found = find(&repository, &request.scope, &request.key, &request.restore_keys)?;
     let Some(Found { hit, manifest }) = found else {
         return Ok(RestoreReport::default());
     };
@@ -191,15 +180,8 @@ pub fn restore(
         ..RestoreReport::default()
     };
     let stage = stage::Stage::prepare(&tree, &targets, &comparison)?;
-    let written = fetch::fetch(
-        &repository,
-        &manifest,
-        &tree,
-        &comparison,
-        &stage,
-        request,
-        context,
-    )?;
+    let written =
+        fetch::fetch(&repository, &manifest, &tree, &comparison, &stage, request, context)?;
     report.fetched_bytes = written.fetched_bytes;
     report.files_unchanged += written.same.len() as u64;
     context.check()?;
@@ -244,21 +226,11 @@ fn select(manifest: &Manifest, request: &RestoreRequest) -> Result<(Tree, Vec<bo
         }
     }
     if matched.contains(&false) {
-        let missing = request
-            .paths
-            .iter()
-            .zip(&matched)
-            .filter(|(_, matched)| !**matched);
+        let missing = request.paths.iter().zip(&matched).filter(|(_, matched)| !**matched);
         return Err(Error::NotInCache {
             key: manifest.key.to_string(),
-            paths: missing
-                .map(|(selection, _)| selection.given.clone())
-                .collect(),
-            mounts: tree
-                .mounts()
-                .iter()
-                .map(crate::format::Mount::to_string)
-                .collect(),
+            paths: missing.map(|(selection, _)| selection.given.clone()).collect(),
+            mounts: tree.mounts().iter().map(crate::format::Mount::to_string).collect(),
         });
     }
     // Everything below what is wanted is wanted too...
@@ -275,10 +247,7 @@ fn select(manifest: &Manifest, request: &RestoreRequest) -> Result<(Tree, Vec<bo
         }
     }
     let (part, origins) = tree.select(|index| kept[index as usize]);
-    let complete = origins
-        .iter()
-        .map(|&origin| wanted[origin as usize])
-        .collect();
+    let complete = origins.iter().map(|&origin| wanted[origin as usize]).collect();
     Ok((part, complete))
 }
 

@@ -47,11 +47,7 @@ impl Places for Live<'_> {
         if self.tree.entry(entry).parent.is_some() {
             return None;
         }
-        let mount = self
-            .tree
-            .mounts()
-            .iter()
-            .position(|mount| mount.entries.start == entry)?;
+        let mount = self.tree.mounts().iter().position(|mount| mount.entries.start == entry)?;
         Some(self.targets[mount].place())
     }
 }
@@ -84,12 +80,8 @@ impl<'a> Stage<'a> {
         comparison: &Comparison,
     ) -> Result<Self, Error> {
         let live = Live::new(tree, targets);
-        let mut stage = Self {
-            live,
-            areas: vec![],
-            staged: HashMap::new(),
-            touched: BTreeSet::new(),
-        };
+        let mut stage =
+            Self { live, areas: vec![], staged: HashMap::new(), touched: BTreeSet::new() };
         let mut area_in: HashMap<(Option<EntryIndex>, usize), usize> = HashMap::new();
         for (number, mount) in tree.mounts().iter().enumerate() {
             for entry in mount.entries.clone() {
@@ -103,9 +95,7 @@ impl<'a> Stage<'a> {
                 let area = match area_in.get(&(place, number)) {
                     Some(&area) => area,
                     None => {
-                        stage
-                            .areas
-                            .push(stage.create_area(place, &targets[number], tree)?);
+                        stage.areas.push(stage.create_area(place, &targets[number], tree)?);
                         area_in.insert((place, number), stage.areas.len() - 1);
                         stage.areas.len() - 1
                     }
@@ -150,9 +140,7 @@ impl<'a> Stage<'a> {
         let mut cursor = DirCursor::new(tree, self);
         for entry in tree.indexes() {
             if tree.entry(entry).kind == Kind::Directory && comparison.is_new(entry) {
-                let made = cursor
-                    .entry(entry)
-                    .and_then(|at| files::make_directory(at, 0o700));
+                let made = cursor.entry(entry).and_then(|at| files::make_directory(at, 0o700));
                 made.map_err(|error| FileError::new("create", self.live.location(entry), error))?;
             }
         }
@@ -168,9 +156,7 @@ impl<'a> Stage<'a> {
 
     /// The permission bits that every new file keeps of those asked for.
     pub(super) fn kept_bits(&self) -> u16 {
-        self.areas
-            .iter()
-            .fold(0o777, |bits, area| bits & area.kept_bits())
+        self.areas.iter().fold(0o777, |bits, area| bits & area.kept_bits())
     }
 
     /// Waits until files that are changed from now on get a later time than

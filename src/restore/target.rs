@@ -53,10 +53,7 @@ pub(super) fn resolve(tree: &Tree, request: &RestoreRequest) -> Result<Vec<Targe
         };
         if targets.iter().any(overlaps) {
             let why = "two mounts of the cache would be restored there";
-            return Err(Error::InTheWay {
-                path: target.location,
-                why,
-            });
+            return Err(Error::InTheWay { path: target.location, why });
         }
         targets.push(target);
     }
@@ -70,20 +67,12 @@ fn base(mount: &Mount, destination: &Destination) -> Result<PathBuf, Error> {
                 .map_err(|error| FileError::new("create", directory, error))?;
             Ok(directory.clone())
         }
-        (
-            Destination::Original {
-                working_directory, ..
-            },
-            Anchor::WorkingDirectory,
-        ) => Ok(working_directory.clone()),
+        (Destination::Original { working_directory, .. }, Anchor::WorkingDirectory) => {
+            Ok(working_directory.clone())
+        }
         (Destination::Original { home, .. }, Anchor::Home) => home.clone().ok_or_else(|| {
             let error = io::Error::new(io::ErrorKind::NotFound, "there is no home directory");
-            FileError::new(
-                "restore",
-                Path::new("~").join(mount.path.to_string()),
-                error,
-            )
-            .into()
+            FileError::new("restore", Path::new("~").join(mount.path.to_string()), error).into()
         }),
         (Destination::Original { .. }, Anchor::Root) => Ok(PathBuf::from("/")),
     }
@@ -116,12 +105,7 @@ fn open(mount: &Mount, base: &Path, named: bool) -> Result<Target, Error> {
     {
         files::remove_stale_areas(root.as_fd());
     }
-    Ok(Target {
-        parent,
-        name,
-        location,
-        there,
-    })
+    Ok(Target { parent, name, location, there })
 }
 
 fn enter(
@@ -152,10 +136,7 @@ fn enter(
                 return Err(if is_link {
                     let why = "it is a symbolic link; larder restores through links only for \
                                paths that are named on the command line";
-                    Error::InTheWay {
-                        path: location.to_owned(),
-                        why,
-                    }
+                    Error::InTheWay { path: location.to_owned(), why }
                 } else {
                     FileError::new("open", location, error).into()
                 });

@@ -43,11 +43,7 @@ pub(super) fn metadata<'a>(
         mode: entry.mode,
         mtime: entry.mtime,
         owner: tree.owner(index).filter(|_| request.owner),
-        xattrs: if request.xattrs {
-            tree.xattrs(index)
-        } else {
-            &[]
-        },
+        xattrs: if request.xattrs { tree.xattrs(index) } else { &[] },
     }
 }
 
@@ -108,10 +104,7 @@ impl<'a> FileWriter<'a> {
             by_place.push((data.at, file));
             let in_one_chunk = stream.pieces(data.at, len).nth(1).is_none();
             if !in_one_chunk || !tree.holes(file).is_empty() {
-                let filling = Filling {
-                    made: Mutex::new(false),
-                    left: AtomicU64::new(len),
-                };
+                let filling = Filling { made: Mutex::new(false), left: AtomicU64::new(len) };
                 large.insert(file, filling);
             }
         }
@@ -140,11 +133,7 @@ impl<'a> FileWriter<'a> {
             unpacker: Unpacker::new(),
             buffer: vec![],
         });
-        Session {
-            writer: self,
-            kit,
-            written: Written::default(),
-        }
+        Session { writer: self, kit, written: Written::default() }
     }
 
     /// Makes the files that have no data.
@@ -187,9 +176,7 @@ impl Session<'_, '_> {
     ) -> Result<(), WriteError> {
         // Taken out, so that its bytes can be lent beside the rest of the kit.
         let mut unpacker = std::mem::take(&mut self.kit.unpacker);
-        let raw = unpacker
-            .unpack(id, stored, raw_len)
-            .map_err(WriteError::Chunk)?;
+        let raw = unpacker.unpack(id, stored, raw_len).map_err(WriteError::Chunk)?;
         for &position in positions {
             self.write_at(position, raw)?;
         }
@@ -202,9 +189,7 @@ impl Session<'_, '_> {
         let writer = self.writer;
         let chunk = writer.stream.range(position);
         let end_of = |&(at, file): &(u64, EntryIndex)| at + writer.tree.data_len(file);
-        let first = writer
-            .by_place
-            .partition_point(|place| end_of(place) <= chunk.start);
+        let first = writer.by_place.partition_point(|place| end_of(place) <= chunk.start);
         for &(at, file) in &writer.by_place[first..] {
             if at >= chunk.end {
                 break;
@@ -244,9 +229,7 @@ impl Session<'_, '_> {
             return false;
         };
         let read = self.kit.live.entry(file);
-        read.and_then(|at| files::read_part(at, &[], 0, len, buffer))
-            .is_ok()
-            && buffer == bytes
+        read.and_then(|at| files::read_part(at, &[], 0, len, buffer)).is_ok() && buffer == bytes
     }
 
     fn empty_file(&mut self, file: EntryIndex) -> Result<(), Error> {

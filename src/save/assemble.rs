@@ -43,18 +43,12 @@ pub(super) fn assemble(
 ) -> Result<Assembled, Error> {
     let left_out = apply_changes(&mut walked, contents);
     place_files(&mut walked, plan, contents, &left_out);
-    let mut identities: Vec<_> = walked
-        .identities
-        .iter()
-        .map(|&identity| lasting(identity, walked.began))
-        .collect();
+    let mut identities: Vec<_> =
+        walked.identities.iter().map(|&identity| lasting(identity, walked.began)).collect();
     let mut tree = walked.tree;
     if !left_out.is_empty() {
         let (kept, origins) = tree.select(|index| !left_out.contains_key(&index));
-        identities = origins
-            .iter()
-            .map(|&origin| identities[origin as usize])
-            .collect();
+        identities = origins.iter().map(|&origin| identities[origin as usize]).collect();
         tree = kept;
     }
     let (sequence, chunks) = chunk_table(contents, known, uploaded);
@@ -64,21 +58,13 @@ pub(super) fn assemble(
         files_read: contents.files_read,
         chunks: chunks.rows().len() as u64,
         new_chunks: uploaded.chunks.rows().len() as u64,
-        new_raw_bytes: uploaded
-            .chunks
-            .rows()
-            .iter()
-            .map(|(_, at)| u64::from(at.raw_len))
-            .sum(),
+        new_raw_bytes: uploaded.chunks.rows().iter().map(|(_, at)| u64::from(at.raw_len)).sum(),
         uploaded_bytes: uploaded.bytes,
         reused_chunks: (chunks.rows().len() - uploaded.chunks.rows().len()) as u64,
         packs_written: uploaded.packs,
         ..SaveReport::default()
     };
-    let created = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let manifest = Manifest {
         scope: request.scope.clone(),
         key: request.key.clone(),
@@ -92,15 +78,8 @@ pub(super) fn assemble(
     let inconsistent =
         |error: FormatError| FileError::new("record", ".", std::io::Error::other(error));
     manifest.check().map_err(inconsistent)?;
-    let local = Local {
-        identities,
-        locations: walked.locations,
-    };
-    Ok(Assembled {
-        manifest,
-        local,
-        report,
-    })
+    let local = Local { identities, locations: walked.locations };
+    Ok(Assembled { manifest, local, report })
 }
 
 /// Entries that are not to be in the manifest.
@@ -115,16 +94,8 @@ fn apply_changes(walked: &mut Walked, contents: &Contents) -> LeftOut {
                 left_out.insert(changed.entry, ());
             }
             Some((stat, holes)) => {
-                walked
-                    .tree
-                    .set_metadata(changed.entry, stat.mode, stat.mtime);
-                walked.tree.set_file(
-                    changed.entry,
-                    FileData {
-                        size: stat.size,
-                        at: 0,
-                    },
-                );
+                walked.tree.set_metadata(changed.entry, stat.mode, stat.mtime);
+                walked.tree.set_file(changed.entry, FileData { size: stat.size, at: 0 });
                 walked.tree.set_holes(changed.entry, holes.clone());
                 walked.identities[changed.entry as usize] = stat.identity;
             }
@@ -151,13 +122,7 @@ fn place_files(walked: &mut Walked, plan: &Plan, contents: &Contents, left_out: 
             return 0;
         };
         let len = tree.data_len(entry);
-        tree.set_file(
-            entry,
-            FileData {
-                size: file.size,
-                at: if len == 0 { 0 } else { at },
-            },
-        );
+        tree.set_file(entry, FileData { size: file.size, at: if len == 0 { 0 } else { at } });
         len
     };
     for (unit, chunks) in contents.units.iter().enumerate() {
@@ -194,10 +159,7 @@ fn chunk_table(
     for (id, _) in contents.units.iter().flatten() {
         let row = *rows.entry(*id).or_insert_with(|| {
             let location = new.get(id).copied().or_else(|| known.location(id));
-            table.push(
-                *id,
-                location.expect("a chunk is known to the store or was just uploaded"),
-            )
+            table.push(*id, location.expect("a chunk is known to the store or was just uploaded"))
         });
         sequence.push(row);
     }
@@ -222,17 +184,12 @@ pub(super) fn write_records(
         let (tree, origins) = manifest.tree.select(|index| mount.entries.contains(&index));
         let record = StatRecord {
             chunking: chunking::parameters(),
-            identities: origins
-                .iter()
-                .map(|&index| local.identities[index as usize])
-                .collect(),
+            identities: origins.iter().map(|&index| local.identities[index as usize]).collect(),
             tree,
             sequence: sequence.clone(),
         };
         if let Err(error) = records.write(location, &record) {
-            context.progress.warn(Warning::NoRecord {
-                error: error.to_string(),
-            });
+            context.progress.warn(Warning::NoRecord { error: error.to_string() });
         }
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::SaveRequest;
 use super::recall::Recalled;
@@ -102,12 +102,7 @@ enum Event {
     /// The index must be loaded before this can go on.
     Wait(Piece),
     /// A piece's chunks are in the store or on their way there.
-    Done {
-        unit: usize,
-        attempt: u32,
-        number: u32,
-        chunks: Vec<(ChunkId, u32)>,
-    },
+    Done { unit: usize, attempt: u32, number: u32, chunks: Vec<(ChunkId, u32)> },
     /// A task ended without a piece.
     Nothing,
     /// Files were found changed; a vanished one has no stat.
@@ -160,21 +155,14 @@ impl<'a> Cutter<'a> {
     pub(crate) fn run(self, recalled: Recalled) -> Result<(Contents, Uploaded), Error> {
         self.begin_progress();
         let nowhere = MemoryStore::new();
-        let store = self
-            .repository
-            .map_or(&nowhere as &dyn Store, Repository::store);
+        let store = self.repository.map_or(&nowhere as &dyn Store, Repository::store);
         let (contents, uploaded) = std::thread::scope(|threads| {
             let (chunks, uploader) =
                 upload::start(threads, store, self.request.dry_run, &self.failure);
             let contents = rayon::in_place_scope(|tasks| {
                 Dispatch::new(&self, chunks, recalled).run(tasks, threads)
             });
-            (
-                contents,
-                uploader
-                    .join()
-                    .expect("the thread that fills packs does not panic"),
-            )
+            (contents, uploader.join().expect("the thread that fills packs does not panic"))
         });
         self.context.check()?;
         self.failure.into_result()?;
@@ -188,14 +176,9 @@ impl<'a> Cutter<'a> {
 
     fn begin_progress(&self) {
         let tree = &self.walked.tree;
-        let files = tree
-            .entries()
-            .iter()
-            .filter(|entry| matches!(entry.kind, Kind::File(_)));
+        let files = tree.entries().iter().filter(|entry| matches!(entry.kind, Kind::File(_)));
         let bytes = tree.indexes().map(|index| tree.data_len(index)).sum();
-        self.context
-            .progress
-            .begin(Phase::Save, files.count() as u64, bytes);
+        self.context.progress.begin(Phase::Save, files.count() as u64, bytes);
     }
 
     fn goes_on(&self) -> bool {
@@ -229,17 +212,13 @@ impl<'a> Cutter<'a> {
         events: &Sender<Event>,
     ) -> Option<Piece> {
         let entries = &self.plan.small[files];
-        let len: u64 = entries
-            .iter()
-            .map(|&entry| self.walked.tree.data_len(entry))
-            .sum();
+        let len: u64 = entries.iter().map(|&entry| self.walked.tree.data_len(entry)).sum();
         let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
         let mut cursor = self.cursor();
         for &entry in entries {
             let seen = self.seen(entry);
-            let read = cursor
-                .entry(entry)
-                .and_then(|at| read_small(at, seen, MAX_GROWN, &mut bytes));
+            let read =
+                cursor.entry(entry).and_then(|at| read_small(at, seen, MAX_GROWN, &mut bytes));
             match read {
                 Ok(ReadOutcome::Same) => {}
                 Ok(ReadOutcome::Changed(stat)) => {
@@ -258,15 +237,7 @@ impl<'a> Cutter<'a> {
             len => vec![(ChunkId::of(&bytes), 0..len)],
         };
         let files = entries.len() as u64;
-        Some(Piece {
-            unit,
-            attempt: 0,
-            number: 0,
-            bytes,
-            chunks,
-            files,
-            permit,
-        })
+        Some(Piece { unit, attempt: 0, number: 0, bytes, chunks, files, permit })
     }
 
     /// Reads and cuts the next piece of a large file.
@@ -276,23 +247,9 @@ impl<'a> Cutter<'a> {
         permit: Arc<Permit>,
         events: &Sender<Event>,
     ) -> Option<Piece> {
-        let Large {
-            unit,
-            entry,
-            attempt,
-            number,
-            reader,
-            rest: mut bytes,
-        } = large;
+        let Large { unit, entry, attempt, number, reader, rest: mut bytes } = large;
         let again = |attempt| {
-            let first = Large {
-                unit,
-                entry,
-                attempt,
-                number: 0,
-                reader: None,
-                rest: vec![],
-            };
+            let first = Large { unit, entry, attempt, number: 0, reader: None, rest: vec![] };
             tell(events, Event::More(first));
         };
         let read = || -> io::Result<Option<LargeReader>> {
@@ -349,39 +306,20 @@ impl<'a> Cutter<'a> {
             // Told before this piece is hashed: another thread reads on.
             tell(
                 events,
-                Event::More(Large {
-                    unit,
-                    entry,
-                    attempt,
-                    number,
-                    reader: Some(reader),
-                    rest,
-                }),
+                Event::More(Large { unit, entry, attempt, number, reader: Some(reader), rest }),
             );
         }
         let starts = std::iter::once(0).chain(ends.iter().copied());
-        let chunks = starts
-            .zip(&ends)
-            .map(|(start, &end)| (ChunkId::of(&bytes[start..end]), start..end));
+        let chunks =
+            starts.zip(&ends).map(|(start, &end)| (ChunkId::of(&bytes[start..end]), start..end));
         let chunks = chunks.collect();
-        Some(Piece {
-            unit,
-            attempt,
-            number,
-            bytes,
-            chunks,
-            files: u64::from(last),
-            permit,
-        })
+        Some(Piece { unit, attempt, number, bytes, chunks, files: u64::from(last), permit })
     }
 
     /// Hands in what the store does not have of a piece.
     fn store(&self, piece: Piece, events: &Sender<Event>, chunks: &ChunkSender) {
-        let presence: Vec<Presence> = piece
-            .chunks
-            .iter()
-            .map(|(id, _)| self.known.presence(id))
-            .collect();
+        let presence: Vec<Presence> =
+            piece.chunks.iter().map(|(id, _)| self.known.presence(id)).collect();
         if presence.contains(&Presence::Unknown) {
             return tell(events, Event::Wait(piece));
         }
@@ -390,39 +328,15 @@ impl<'a> Cutter<'a> {
                 let raw = &piece.bytes[range.clone()];
                 let stored = self.compression.pack(raw);
                 let permit = Arc::clone(&piece.permit);
-                let chunk = NewChunk {
-                    id: *id,
-                    raw_len: len_of(range),
-                    stored,
-                    permit,
-                };
+                let chunk = NewChunk { id: *id, raw_len: len_of(range), stored, permit };
                 // Fails only after the filling thread has died of a panic.
                 let _ = chunks.send(chunk);
             }
         }
-        self.context
-            .progress
-            .advance(piece.files, piece.bytes.len() as u64);
-        let done = piece
-            .chunks
-            .iter()
-            .map(|(id, range)| (*id, len_of(range)))
-            .collect();
-        let Piece {
-            unit,
-            attempt,
-            number,
-            ..
-        } = piece;
-        tell(
-            events,
-            Event::Done {
-                unit,
-                attempt,
-                number,
-                chunks: done,
-            },
-        );
+        self.context.progress.advance(piece.files, piece.bytes.len() as u64);
+        let done = piece.chunks.iter().map(|(id, range)| (*id, len_of(range))).collect();
+        let Piece { unit, attempt, number, .. } = piece;
+        tell(events, Event::Done { unit, attempt, number, chunks: done });
     }
 
     fn leave_out(&self, entry: EntryIndex, why: Why, events: &Sender<Event>) {
@@ -434,17 +348,13 @@ impl<'a> Cutter<'a> {
                 return self.context.progress.warn(Warning::Vanished { path });
             }
             Why::Failed(error) => FileError::new("read", path, error),
-            Why::Unstable => FileError::new(
-                "read",
-                path,
-                io::Error::other("it keeps changing while it is read"),
-            ),
+            Why::Unstable => {
+                FileError::new("read", path, io::Error::other("it keeps changing while it is read"))
+            }
         };
         if self.request.skip_unreadable {
             let error = error.to_string();
-            self.context
-                .progress
-                .warn(Warning::SkippedUnreadable { error });
+            self.context.progress.warn(Warning::SkippedUnreadable { error });
         } else {
             lock(&self.unreadable).push(error);
         }
@@ -468,11 +378,7 @@ impl<'a> Cutter<'a> {
 
     fn differs(&self, entry: EntryIndex, reader: &LargeReader) -> bool {
         let stat = reader.stat();
-        let now = Seen {
-            identity: stat.identity,
-            size: stat.size,
-            mtime: stat.mtime,
-        };
+        let now = Seen { identity: stat.identity, size: stat.size, mtime: stat.mtime };
         self.seen(entry) != now || self.walked.tree.holes(entry) != reader.holes()
     }
 }
@@ -544,23 +450,20 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
         'a: 'scope,
     {
         while self.cutter.goes_on() {
-            while let Ok(event) = self.events.try_recv() {
-                self.take(event);
-            }
+            self.take_all(None);
             self.load_index_if_needed(threads);
             let permit = match self.next_job_len() {
                 None if self.running == 0 && !self.loading => break,
                 None => None,
-                // What waits for the index holds permits: blocking for more
-                // would keep the news that it is loaded from being read.
-                Some(len) if self.loading => self.cutter.budget.try_take(len),
-                Some(len) => Some(self.cutter.budget.take(len)),
+                Some(len) => self.cutter.budget.try_take(len),
             };
             match permit {
                 Some(permit) => self.hand_out(tasks, permit),
-                None => match self.events.recv() {
-                    Ok(event) => self.take(event),
-                    Err(_) => break,
+                // Pieces that wait for the index hold permits: waiting for
+                // permits alone would never end.
+                None => select! {
+                    recv(self.events) -> event => self.take_all(event.ok()),
+                    recv(self.cutter.budget.news()) -> _ => {}
                 },
             }
         }
@@ -613,27 +516,14 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
 
     fn job(&self, unit: usize) -> Job {
         match self.cutter.plan.units.get(unit) {
-            Some(Unit::Bundle(files)) => Job::Bundle {
-                unit,
-                files: files.clone(),
-            },
+            Some(Unit::Bundle(files)) => Job::Bundle { unit, files: files.clone() },
             Some(Unit::Large(entry)) => self.large(unit, *entry),
-            None => self.large(
-                unit,
-                self.contents.grown[unit - self.cutter.plan.units.len()],
-            ),
+            None => self.large(unit, self.contents.grown[unit - self.cutter.plan.units.len()]),
         }
     }
 
     fn large(&self, unit: usize, entry: EntryIndex) -> Job {
-        Job::Large(Large {
-            unit,
-            entry,
-            attempt: 0,
-            number: 0,
-            reader: None,
-            rest: vec![],
-        })
+        Job::Large(Large { unit, entry, attempt: 0, number: 0, reader: None, rest: vec![] })
     }
 
     /// Takes a unit's chunks from the stat record, if the store has them.
@@ -662,10 +552,7 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
         match &self.cutter.plan.units[unit] {
             Unit::Bundle(files) => {
                 let entries = &self.cutter.plan.small[files.clone()];
-                (
-                    entries.len() as u64,
-                    entries.iter().map(|&entry| tree.data_len(entry)).sum(),
-                )
+                (entries.len() as u64, entries.iter().map(|&entry| tree.data_len(entry)).sum())
             }
             Unit::Large(entry) => (1, tree.data_len(*entry)),
         }
@@ -685,6 +572,13 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
         tasks.spawn(move |_| cutter.work(job, Arc::new(permit), &events, &chunks));
     }
 
+    fn take_all(&mut self, first: Option<Event>) {
+        first.into_iter().for_each(|event| self.take(event));
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event);
+        }
+    }
+
     fn take(&mut self, event: Event) {
         match event {
             Event::More(large) => self.first.push_back(Job::Large(large)),
@@ -700,18 +594,16 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
                 self.running -= 1;
                 self.waiting.push(piece);
             }
-            Event::Done {
-                unit,
-                attempt,
-                number,
-                chunks,
-            } => {
+            Event::Done { unit, attempt, number, chunks } => {
                 self.running -= 1;
                 self.pieces[unit].push(((attempt, number), chunks));
             }
             Event::IndexLoaded => {
                 self.loading = false;
-                self.first.extend(self.waiting.drain(..).map(Job::Store));
+                // These go first: they hold the permits that others wait for.
+                for piece in self.waiting.drain(..) {
+                    self.first.push_front(Job::Store(piece));
+                }
                 for unit in std::mem::take(&mut self.undecided) {
                     if !self.recall(unit) {
                         let job = self.job(unit);
@@ -729,9 +621,7 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
             // A file that changed was read again: only the last attempt counts.
             let last = pieces.last().map_or(0, |((attempt, _), _)| *attempt);
             pieces.retain(|((attempt, _), _)| *attempt == last);
-            contents
-                .units
-                .push(pieces.into_iter().flat_map(|(_, chunks)| chunks).collect());
+            contents.units.push(pieces.into_iter().flat_map(|(_, chunks)| chunks).collect());
         }
         contents
     }

@@ -90,10 +90,7 @@ pub fn save(
 ) -> Result<SaveReport, Error> {
     let repository = open(store, request)?;
     if request.if_absent && is_there(repository.as_ref(), request)? {
-        return Ok(SaveReport {
-            already_there: true,
-            ..SaveReport::default()
-        });
+        return Ok(SaveReport { already_there: true, ..SaveReport::default() });
     }
     let sources = present_sources(request, context)?;
 
@@ -102,10 +99,7 @@ pub fn save(
         let near = scope.spawn(|| read_near(repository.as_ref(), request, context));
         context.progress.begin(Phase::Walk, 0, 0);
         let walked = files::walk(&sources, &request.walk, context.stop);
-        (
-            walked,
-            near.join().expect("reading manifests does not panic"),
-        )
+        (walked, near.join().expect("reading manifests does not panic"))
     });
     let (mut walked, (own, near)) = (walked?, near?);
     context.check()?;
@@ -118,32 +112,22 @@ pub fn save(
     };
     let plan = plan(&walked.tree);
     let recalled = recall::recall(&walked, &plan, request.records.as_ref());
-    let cutter = cut::Cutter::new(
-        &walked,
-        &plan,
-        request,
-        repository.as_ref(),
-        &known,
-        context,
-    );
+    let cutter = cut::Cutter::new(&walked, &plan, request, repository.as_ref(), &known, context);
     let (contents, uploaded) = cutter.run(recalled)?;
 
     let assembled = assemble::assemble(walked, &plan, &contents, &known, &uploaded, request)?;
     let mut report = assembled.report;
     let manifest = assembled.manifest;
-    report.unchanged = request.reuse
-        && own
-            .as_ref()
-            .is_some_and(|own| own.manifest.same_contents(&manifest));
+    report.unchanged =
+        request.reuse && own.as_ref().is_some_and(|own| own.manifest.same_contents(&manifest));
     if let Some(repository) = repository.filter(|_| !request.dry_run && !report.unchanged) {
         context.check()?;
         report.uploaded_bytes += repository.put_manifest(&manifest)?;
         if report.new_chunks > 0 {
             // After the manifest: other savers learn only of chunks that a
             // finished save vouches for.
-            report.uploaded_bytes += repository.put_delta(&IndexDelta {
-                chunks: uploaded.chunks,
-            })?;
+            report.uploaded_bytes +=
+                repository.put_delta(&IndexDelta { chunks: uploaded.chunks })?;
         }
     }
     if let Some(records) = request.records.as_ref().filter(|_| !request.dry_run) {
@@ -162,9 +146,7 @@ fn open(store: Arc<dyn Store>, request: &SaveRequest) -> Result<Option<Repositor
 }
 
 fn is_there(repository: Option<&Repository>, request: &SaveRequest) -> Result<bool, Error> {
-    repository.map_or(Ok(false), |found| {
-        found.has_manifest(&request.scope, &request.key)
-    })
+    repository.map_or(Ok(false), |found| found.has_manifest(&request.scope, &request.key))
 }
 
 fn read_near(
@@ -216,19 +198,16 @@ fn report_left_out(
     context: Context<'_>,
 ) -> Result<(), Error> {
     for skipped in &walked.skipped {
-        context.progress.warn(Warning::SkippedSpecial {
-            path: skipped.path.clone(),
-            what: skipped.why,
-        });
+        context
+            .progress
+            .warn(Warning::SkippedSpecial { path: skipped.path.clone(), what: skipped.why });
     }
     let unreadable = std::mem::take(&mut walked.unreadable);
     if !request.skip_unreadable && !unreadable.is_empty() {
         return Err(Error::Unreadable(unreadable));
     }
     for error in unreadable {
-        context.progress.warn(Warning::SkippedUnreadable {
-            error: error.to_string(),
-        });
+        context.progress.warn(Warning::SkippedUnreadable { error: error.to_string() });
     }
     Ok(())
 }

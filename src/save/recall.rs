@@ -57,9 +57,7 @@ impl<'a> Memory<'a> {
             None => vec![],
         };
         let same = |index: EntryIndex, found: EntryIndex| match tree.entry(index).kind {
-            Kind::File(_) => record
-                .unchanged(found, walked.state(index))
-                .map(|file| file.at),
+            Kind::File(_) => record.unchanged(found, walked.state(index)).map(|file| file.at),
             _ => None,
         };
         let at = mount
@@ -68,12 +66,7 @@ impl<'a> Memory<'a> {
             .zip(matches)
             .map(|(index, found)| found.and_then(|found| same(index, found)))
             .collect();
-        Self {
-            record,
-            start: mount.entries.start,
-            at,
-            stream: record.stream(),
-        }
+        Self { record, start: mount.entries.start, at, stream: record.stream() }
     }
 
     /// The chunks that these files made up together, if they made up whole

@@ -57,13 +57,7 @@ pub struct StoreError {
 impl StoreError {
     /// An error of a request that was tried once.
     pub fn new(operation: Operation, object: impl fmt::Display, kind: StoreErrorKind) -> Self {
-        Self {
-            operation,
-            object: object.to_string(),
-            attempts: 1,
-            elapsed: Duration::ZERO,
-            kind,
-        }
+        Self { operation, object: object.to_string(), attempts: 1, elapsed: Duration::ZERO, kind }
     }
 
     /// Whether the object is not there.
@@ -73,10 +67,7 @@ impl StoreError {
 
     /// Whether a conditional put found another state than it asked for.
     pub fn is_conflict(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::AlreadyExists | StoreErrorKind::VersionMismatch
-        )
+        matches!(self.kind, StoreErrorKind::AlreadyExists | StoreErrorKind::VersionMismatch)
     }
 
     /// What a person can do about it, where that is known.

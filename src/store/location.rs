@@ -86,10 +86,7 @@ pub fn open(location: &str) -> Result<Arc<dyn Store>, StoreError> {
 impl StoreLocation {
     /// The store in a directory that is given as a path and nothing else.
     pub fn directory(root: PathBuf) -> Self {
-        Self::Directory {
-            root,
-            fsync: Fsync::Always,
-        }
+        Self::Directory { root, fsync: Fsync::Always }
     }
 
     /// Opens the store for saving: what is missing of it is created.
@@ -131,10 +128,7 @@ impl StoreLocation {
             });
         }
         match scheme(text) {
-            None => Ok(Self::Directory {
-                root: expand_home(text, home)?,
-                fsync: Fsync::default(),
-            }),
+            None => Ok(Self::Directory { root: expand_home(text, home)?, fsync: Fsync::default() }),
             Some(("file", rest)) => parse_file_url(rest),
             Some(("s3", _)) => Err(InvalidLocation::S3),
             Some((other, _)) => Err(InvalidLocation::Scheme(other.to_owned())),
@@ -160,11 +154,7 @@ impl fmt::Display for StoreLocation {
         if Self::parse(&path, None).as_ref() == Ok(self) {
             return f.write_str(&path);
         }
-        f.write_str(if root.is_absolute() {
-            "file://"
-        } else {
-            "file:"
-        })?;
+        f.write_str(if root.is_absolute() { "file://" } else { "file:" })?;
         for byte in path.bytes() {
             match byte {
                 b if b.is_ascii_alphanumeric() || b"/-._~+=@!,".contains(&b) => {
@@ -210,9 +200,7 @@ fn scheme(text: &str) -> Option<(&str, &str)> {
     // One letter is a drive of Windows.
     let is_scheme = scheme.len() > 1
         && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     is_scheme.then_some((scheme, rest))
 }
 
@@ -223,9 +211,7 @@ fn expand_home(text: &str, home: Option<&Path>) -> Result<PathBuf, InvalidLocati
         Some("") => Ok(home.ok_or_else(unknown)?.to_owned()),
         Some(rest) => {
             let below = rest.strip_prefix('/').ok_or_else(unknown)?;
-            Ok(home
-                .ok_or_else(unknown)?
-                .join(below.trim_start_matches('/')))
+            Ok(home.ok_or_else(unknown)?.join(below.trim_start_matches('/')))
         }
     }
 }
@@ -239,10 +225,7 @@ fn parse_file_url(rest: &str) -> Result<StoreLocation, InvalidLocation> {
     };
     let path = match path.strip_prefix("//") {
         None => path,
-        Some(path) => match path
-            .find('/')
-            .map_or((path, ""), |slash| path.split_at(slash))
-        {
+        Some(path) => match path.find('/').map_or((path, ""), |slash| path.split_at(slash)) {
             ("" | "localhost", path) => path,
             (host, _) => return Err(InvalidLocation::Host(host.to_owned())),
         },
@@ -251,11 +234,7 @@ fn parse_file_url(rest: &str) -> Result<StoreLocation, InvalidLocation> {
         return Err(InvalidLocation::Empty);
     }
     let mut fsync = Fsync::default();
-    for parameter in query
-        .unwrap_or_default()
-        .split('&')
-        .filter(|text| !text.is_empty())
-    {
+    for parameter in query.unwrap_or_default().split('&').filter(|text| !text.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         if name != "sync" {
             return Err(InvalidLocation::Parameter(name.to_owned()));
@@ -267,10 +246,7 @@ fn parse_file_url(rest: &str) -> Result<StoreLocation, InvalidLocation> {
         })?;
     }
     let root = decode(path).ok_or_else(|| InvalidLocation::Encoding(path.to_owned()))?;
-    Ok(StoreLocation::Directory {
-        root: root.into(),
-        fsync,
-    })
+    Ok(StoreLocation::Directory { root: root.into(), fsync })
 }
 
 /// Undoes percent-encoding. `None` if it is wrong, or gives what no path has.
@@ -329,11 +305,7 @@ mod tests {
     fn directories() {
         let check = |text: &str, path: &str, fsync| {
             let root = PathBuf::from(path);
-            assert_eq!(
-                parse(text),
-                Ok(StoreLocation::Directory { root, fsync }),
-                "{text}"
-            );
+            assert_eq!(parse(text), Ok(StoreLocation::Directory { root, fsync }), "{text}");
         };
         check("/srv/larder", "/srv/larder", Fsync::Always);
         check("caches", "caches", Fsync::Always);
@@ -354,18 +326,12 @@ mod tests {
             let found = format!("{error}; {}", error.hint().unwrap());
             assert_eq!(found, rendered);
         };
-        check(
-            "",
-            "the store's location is empty; give a directory, such as --store ~/larder",
-        );
+        check("", "the store's location is empty; give a directory, such as --store ~/larder");
         let s3 = "stores in S3 are not supported by this build yet; \
                   use a directory that the jobs share, such as --store /srv/larder";
         check("s3://bucket/prefix", s3);
         check("type=s3,bucket=b", s3);
-        check(
-            "type=s4",
-            r#"unknown type "s4" of a store; did you mean "s3"?"#,
-        );
+        check("type=s4", r#"unknown type "s4" of a store; did you mean "s3"?"#);
         check(
             "flie:///a",
             r#"unknown scheme "flie" of a store; did you mean "file"? (a directory of this name is written ./flie:…)"#,

@@ -117,16 +117,12 @@ impl<S: Store> Store for Metered<S> {
 
     fn get(&self, key: &ObjectKey, max_len: u64) -> Result<Object, StoreError> {
         add(&self.get, 1);
-        self.inner
-            .get(key, max_len)
-            .inspect(|object| add(&self.bytes_read, len(&object.body)))
+        self.inner.get(key, max_len).inspect(|object| add(&self.bytes_read, len(&object.body)))
     }
 
     fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
         add(&self.get, 1);
-        self.inner
-            .get_range(key, range)
-            .inspect(|bytes| add(&self.bytes_read, len(bytes)))
+        self.inner.get_range(key, range).inspect(|bytes| add(&self.bytes_read, len(bytes)))
     }
 
     fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, StoreError> {
@@ -137,9 +133,7 @@ impl<S: Store> Store for Metered<S> {
     fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<Version, StoreError> {
         add(&self.put, 1);
         let bytes = len(&body);
-        self.inner
-            .put(key, body, mode)
-            .inspect(|_| add(&self.bytes_written, bytes))
+        self.inner.put(key, body, mode).inspect(|_| add(&self.bytes_written, bytes))
     }
 
     fn list(
@@ -166,9 +160,7 @@ mod tests {
     #[test]
     fn requests_are_counted_by_kind() {
         let store = Metered::new(MemoryStore::new());
-        let keys: Vec<_> = (0..1000)
-            .map(|n| ObjectKey::new(format!("k/{n}")).unwrap())
-            .collect();
+        let keys: Vec<_> = (0..1000).map(|n| ObjectKey::new(format!("k/{n}")).unwrap()).collect();
         let key = &keys[0];
         store.put(key, "12345".into(), PutMode::Create).unwrap();
         store.put(key, "123".into(), PutMode::Create).unwrap_err();

@@ -35,10 +35,7 @@ pub(crate) fn racing_creates(fresh: impl Fn() -> Fresh) {
                     match store.put(key, body.into(), PutMode::Create) {
                         Ok(_) => true,
                         Err(error) => {
-                            assert!(
-                                matches!(error.kind, StoreErrorKind::AlreadyExists),
-                                "{error}"
-                            );
+                            assert!(matches!(error.kind, StoreErrorKind::AlreadyExists), "{error}");
                             // The winner's object is there as soon as one has lost.
                             store.get(key, 1 << 20).unwrap();
                             false
@@ -47,10 +44,7 @@ pub(crate) fn racing_creates(fresh: impl Fn() -> Fresh) {
                 })
             });
             let threads: Vec<_> = threads.collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let winners: Vec<_> = (0..THREADS).filter(|n| won[*n]).collect();
         assert_eq!(winners.len(), 1, "{winners:?}");
@@ -68,10 +62,7 @@ pub(crate) fn if_match(fresh: impl Fn() -> Fresh) {
     assert_eq!(fresh.body("a"), "second");
     let mismatch = |name: &str, mode| {
         let error = fresh.put(name, "third", mode).unwrap_err();
-        assert!(
-            matches!(error.kind, StoreErrorKind::VersionMismatch),
-            "{error}"
-        );
+        assert!(matches!(error.kind, StoreErrorKind::VersionMismatch), "{error}");
         assert!(error.is_conflict());
     };
     mismatch("a", mode());
@@ -148,11 +139,7 @@ pub(crate) fn if_match_races_with_delete(fresh: impl Fn() -> Fresh) {
                 assert!(store.delete(&[key("a")]).unwrap().is_empty());
             });
             barrier.wait();
-            let put = store.put(
-                &key("a"),
-                "second".into(),
-                PutMode::IfMatch(version.clone()),
-            );
+            let put = store.put(&key("a"), "second".into(), PutMode::IfMatch(version.clone()));
             delete.join().unwrap();
             if let Err(error) = put {
                 assert!(error.is_conflict(), "{error}");
@@ -169,10 +156,7 @@ pub(crate) fn versions_never_come_back(fresh: impl Fn() -> Fresh) {
     for n in 0..1000 {
         // Bodies of one length, in one tick of any clock.
         let version = fresh.put("a", (n % 2).to_string(), PutMode::Overwrite);
-        assert!(
-            seen.insert(version.unwrap()),
-            "version {n} was there before"
-        );
+        assert!(seen.insert(version.unwrap()), "version {n} was there before");
     }
 }
 
@@ -180,11 +164,7 @@ pub(crate) fn versions_survive_deletes(fresh: impl Fn() -> Fresh) {
     let fresh = fresh();
     let mut seen: HashSet<Version> = HashSet::new();
     for n in 0..200 {
-        let mode = if n % 3 == 0 {
-            PutMode::Overwrite
-        } else {
-            PutMode::Create
-        };
+        let mode = if n % 3 == 0 { PutMode::Overwrite } else { PutMode::Create };
         let version = fresh.put("a", (n % 2).to_string(), mode).unwrap();
         assert!(seen.insert(version), "version {n} was there before");
         fresh.store.delete(&[key("a")]).unwrap();

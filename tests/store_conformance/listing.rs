@@ -42,10 +42,7 @@ pub(crate) fn pages(fresh: impl Fn() -> Fresh) {
             let after = found.last().cloned();
             let page = fresh.store.list("", after.as_ref(), limit).unwrap();
             assert!(page.objects.len() <= limit);
-            assert!(
-                !page.more || page.objects.len() == limit,
-                "a page is filled"
-            );
+            assert!(!page.more || page.objects.len() == limit, "a page is filled");
             found.extend(page.objects.into_iter().map(|meta| meta.key));
             if !page.more {
                 break;
@@ -65,10 +62,7 @@ pub(crate) fn prefixes(fresh: impl Fn() -> Fresh) {
         "a/b/",
     ];
     for prefix in prefixes {
-        let wanted: Vec<_> = TRICKY
-            .into_iter()
-            .filter(|name| name.starts_with(prefix))
-            .collect();
+        let wanted: Vec<_> = TRICKY.into_iter().filter(|name| name.starts_with(prefix)).collect();
         assert_eq!(names(&fresh, prefix), wanted, "prefix {prefix:?}");
     }
     // What cannot begin a key begins none; above all it leads nowhere else.
@@ -83,10 +77,7 @@ pub(crate) fn starting_points(fresh: impl Fn() -> Fresh) {
     let others = ["a", "a/b/c", "a/zz", "b", "zz/zz", "~~", "a-b/c/d"];
     for after in others.into_iter().chain(TRICKY) {
         for prefix in ["", "a", "a/", "b"] {
-            let page = fresh
-                .store
-                .list(prefix, Some(&key(after)), MAX_BATCH)
-                .unwrap();
+            let page = fresh.store.list(prefix, Some(&key(after)), MAX_BATCH).unwrap();
             let found: Vec<_> = page.objects.iter().map(|meta| meta.key.as_str()).collect();
             let wanted: Vec<_> = TRICKY
                 .into_iter()
@@ -128,9 +119,8 @@ pub(crate) fn listing_while_writing(fresh: impl Fn() -> Fresh) {
 pub(crate) fn listing_while_overwriting(fresh: impl Fn() -> Fresh) {
     let fresh = fresh();
     // More than one reading of the kernel's directory buffer returns.
-    let stay: BTreeSet<String> = (0..1500)
-        .map(|n| format!("m/{n:04}-{}", "n".repeat(40)))
-        .collect();
+    let stay: BTreeSet<String> =
+        (0..1500).map(|n| format!("m/{n:04}-{}", "n".repeat(40))).collect();
     for name in &stay {
         fresh.put(name, "x", PutMode::Create).unwrap();
     }
@@ -139,11 +129,7 @@ pub(crate) fn listing_while_overwriting(fresh: impl Fn() -> Fresh) {
         &fresh,
         |store, round| {
             // One all the time, and all from time to time.
-            let name = if round % 2 == 0 {
-                700
-            } else {
-                round * 7 % names.len()
-            };
+            let name = if round % 2 == 0 { 700 } else { round * 7 % names.len() };
             let key = key(names[name]);
             store.put(&key, "y".into(), PutMode::Overwrite).unwrap();
         },
@@ -188,9 +174,7 @@ fn churn(
 pub(crate) fn many_objects(fresh: impl Fn() -> Fresh) {
     let fresh = fresh();
     let count = 2 * MAX_BATCH + 1;
-    let mut wanted: Vec<_> = (0..count)
-        .map(|n| format!("p/{:02x}/{n}", n % 64))
-        .collect();
+    let mut wanted: Vec<_> = (0..count).map(|n| format!("p/{:02x}/{n}", n % 64)).collect();
     for name in &wanted {
         fresh.put(name, "", PutMode::Create).unwrap();
     }
@@ -198,10 +182,6 @@ pub(crate) fn many_objects(fresh: impl Fn() -> Fresh) {
     assert_eq!(names(&fresh, ""), wanted);
     assert_eq!(
         names(&fresh, "p/0"),
-        wanted
-            .iter()
-            .filter(|name| name.starts_with("p/0"))
-            .cloned()
-            .collect::<Vec<_>>()
+        wanted.iter().filter(|name| name.starts_with("p/0")).cloned().collect::<Vec<_>>()
     );
 }

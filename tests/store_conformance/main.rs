@@ -5,11 +5,7 @@
 //! that gives a fresh one. Cases know nothing of the store they run on.
 
 // A test's helpers panic like the tests that call them, and count small things.
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::needless_pass_by_value
-)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::needless_pass_by_value)]
 
 mod conditions;
 mod listing;
@@ -32,10 +28,7 @@ struct Fresh {
 
 impl Fresh {
     fn new(store: impl Store + 'static, guard: impl Any) -> Self {
-        Self {
-            store: Arc::new(store),
-            _guard: Box::new(guard),
-        }
+        Self { store: Arc::new(store), _guard: Box::new(guard) }
     }
 
     fn put(

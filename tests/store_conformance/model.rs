@@ -67,9 +67,9 @@ impl Model {
                 let key = key(NAMES[*name]);
                 let found = store.get(&key, *max_len).map(|object| object.body);
                 let wanted = self.body(&key, |body| match body.len() as u64 {
-                    len if len > *max_len => Err(format!(
-                        "the object has {len} bytes, more than the {max_len} allowed"
-                    )),
+                    len if len > *max_len => {
+                        Err(format!("the object has {len} bytes, more than the {max_len} allowed"))
+                    }
                     _ => Ok(body.clone()),
                 });
                 same(found, wanted)
@@ -78,9 +78,9 @@ impl Model {
                 let key = key(NAMES[*name]);
                 let found = store.get_range(&key, *start..*end);
                 let wanted = self.body(&key, |body| match body.len() as u64 {
-                    len if start >= end || *end > len => Err(format!(
-                        "bytes {start}..{end} are outside the object of {len} bytes"
-                    )),
+                    len if start >= end || *end > len => {
+                        Err(format!("bytes {start}..{end} are outside the object of {len} bytes"))
+                    }
                     _ => Ok(body.slice(*start as usize..*end as usize)),
                 });
                 same(found, wanted)
@@ -90,10 +90,7 @@ impl Model {
                 let found = store.head(&key).map(|meta| (meta.len, meta.version));
                 let absent = || "no such object".to_owned();
                 let known = self.objects.get(&key).ok_or_else(absent);
-                same(
-                    found,
-                    known.map(|(body, version)| (body.len() as u64, version.clone())),
-                )
+                same(found, known.map(|(body, version)| (body.len() as u64, version.clone())))
             }
             Step::Delete(names) => {
                 let keys: Vec<_> = names.iter().map(|name| key(NAMES[*name])).collect();
@@ -147,11 +144,7 @@ impl Model {
     ) -> Result<(), TestCaseError> {
         let (prefix, after) = (PREFIXES[prefix], after.map(|name| key(NAMES[name])));
         let page = store.list(prefix, after.as_ref(), limit).unwrap();
-        let found: Vec<_> = page
-            .objects
-            .into_iter()
-            .map(|meta| (meta.key, meta.version))
-            .collect();
+        let found: Vec<_> = page.objects.into_iter().map(|meta| (meta.key, meta.version)).collect();
         let mut wanted: Vec<_> = self
             .objects
             .iter()
@@ -183,17 +176,11 @@ fn same<T: PartialEq + std::fmt::Debug>(
 }
 
 pub(crate) fn answers_are_those_of_the_model(fresh: impl Fn() -> Fresh) {
-    let config = Config {
-        cases: 64,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
     let steps = proptest::collection::vec(step(), 1..40);
     let run = |steps: Vec<Step>| {
         let (fresh, mut model) = (fresh(), Model::default());
-        steps
-            .iter()
-            .try_for_each(|step| model.step(&*fresh.store, step))
+        steps.iter().try_for_each(|step| model.step(&*fresh.store, step))
     };
     TestRunner::new(config).run(&steps, run).unwrap();
 }

@@ -29,17 +29,8 @@ pub(crate) fn absent_objects(fresh: impl Fn() -> Fresh) {
     // Not the directory, not below an object, not beside one.
     for name in ["absent", "dir", "dir/there/below", "dir/the"] {
         let key = key(name);
-        assert!(
-            fresh.store.get(&key, 9).unwrap_err().is_not_found(),
-            "{name}"
-        );
-        assert!(
-            fresh
-                .store
-                .get_range(&key, 0..1)
-                .unwrap_err()
-                .is_not_found()
-        );
+        assert!(fresh.store.get(&key, 9).unwrap_err().is_not_found(), "{name}");
+        assert!(fresh.store.get_range(&key, 0..1).unwrap_err().is_not_found());
         let error = fresh.store.head(&key).unwrap_err();
         assert!(error.is_not_found());
         assert_eq!(error.to_string(), format!("head {name}: no such object"));
@@ -53,10 +44,7 @@ pub(crate) fn limits_of_a_get(fresh: impl Fn() -> Fresh) {
     fresh.put("a", "12345", PutMode::Create).unwrap();
     assert_eq!(fresh.store.get(&key("a"), 5).unwrap().body, "12345");
     let error = fresh.store.get(&key("a"), 4).unwrap_err();
-    assert!(
-        matches!(error.kind, StoreErrorKind::TooLong { len: 5, max_len: 4 }),
-        "{error}"
-    );
+    assert!(matches!(error.kind, StoreErrorKind::TooLong { len: 5, max_len: 4 }), "{error}");
 }
 
 pub(crate) fn edges_of_ranges(fresh: impl Fn() -> Fresh) {
@@ -172,20 +160,8 @@ pub(crate) fn keys_are_apart(fresh: impl Fn() -> Fresh) {
     let fresh = fresh();
     let long = "s".repeat(255);
     let deep = [long.as_str(); 4].join("/");
-    let names = [
-        "a%2Fb",
-        "a%2fb",
-        "a+b",
-        "a=b",
-        "a@b",
-        "a!b",
-        "~",
-        "...",
-        ".a",
-        "-",
-        &long[1..],
-        &deep,
-    ];
+    let names =
+        ["a%2Fb", "a%2fb", "a+b", "a=b", "a@b", "a!b", "~", "...", ".a", "-", &long[1..], &deep];
     fresh.fill(&names);
     for name in names {
         assert_eq!(fresh.body(name), name.to_owned());

@@ -21,11 +21,7 @@ pub(super) struct Dirs {
 
 impl Dirs {
     pub(super) fn new(root: PathBuf, fsync: Fsync) -> Self {
-        Self {
-            root,
-            fsync,
-            durable: Mutex::default(),
-        }
+        Self { root, fsync, durable: Mutex::default() }
     }
 
     pub(super) fn root(&self) -> &Path {

@@ -82,14 +82,7 @@ pub(super) fn unsupported() -> StoreErrorKind {
 }
 
 fn open(dirs: &Dirs, path: &Path) -> Result<File, StoreErrorKind> {
-    let open = || {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-    };
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             dirs.make(&parent(path))?;

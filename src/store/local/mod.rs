@@ -85,20 +85,14 @@ impl LocalStore {
     /// # Errors
     /// If `root` is something other than a directory.
     pub fn open_existing(root: &Path, fsync: Fsync) -> Result<Self, StoreError> {
-        let location = StoreLocation::Directory {
-            root: root.to_owned(),
-            fsync,
-        };
+        let location = StoreLocation::Directory { root: root.to_owned(), fsync };
         let fail = |error| StoreError::new(Operation::Open, &location, failure(root, error));
         // A later change of the working directory must not move the store.
         let absolute = std::path::absolute(root).map_err(fail)?;
         match fs::metadata(&absolute) {
             Ok(found) if !found.is_dir() => Err(fail(io::ErrorKind::NotADirectory.into())),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fail(error)),
-            Ok(_) | Err(_) => Ok(Self {
-                dirs: Dirs::new(absolute, fsync),
-                location,
-            }),
+            Ok(_) | Err(_) => Ok(Self { dirs: Dirs::new(absolute, fsync), location }),
         }
     }
 
@@ -130,10 +124,7 @@ impl LocalStore {
     fn read(&self, key: &ObjectKey, max_len: u64) -> Result<Object, StoreErrorKind> {
         let (file, meta) = self.open_object(key)?;
         if meta.len > max_len {
-            return Err(StoreErrorKind::TooLong {
-                len: meta.len,
-                max_len,
-            });
+            return Err(StoreErrorKind::TooLong { len: meta.len, max_len });
         }
         let body = self.read_bytes(key, &file, 0..meta.len)?;
         Ok(Object { meta, body })
@@ -207,13 +198,11 @@ impl Store for LocalStore {
     }
 
     fn get(&self, key: &ObjectKey, max_len: u64) -> Result<Object, StoreError> {
-        self.read(key, max_len)
-            .map_err(|kind| StoreError::new(Operation::Get, key, kind))
+        self.read(key, max_len).map_err(|kind| StoreError::new(Operation::Get, key, kind))
     }
 
     fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.read_range(key, range)
-            .map_err(|kind| StoreError::new(Operation::Get, key, kind))
+        self.read_range(key, range).map_err(|kind| StoreError::new(Operation::Get, key, kind))
     }
 
     fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, StoreError> {
@@ -247,10 +236,7 @@ impl Store for LocalStore {
         let mut removed: BTreeMap<PathBuf, Vec<&ObjectKey>> = BTreeMap::new();
         for key in keys {
             match self.remove(key) {
-                Ok(true) => removed
-                    .entry(parent(&self.path(key)))
-                    .or_default()
-                    .push(key),
+                Ok(true) => removed.entry(parent(&self.path(key))).or_default().push(key),
                 Ok(false) => {}
                 Err(kind) => errors.push(StoreError::new(Operation::Delete, key, kind)),
             }

@@ -69,9 +69,7 @@ fn publish(
             Some(old) => Some(sys::mtime_nanos(old)),
             None => lock.and_then(KeyLock::mark),
         };
-        let stamped = temp
-            .stamp_after(floor)
-            .map_err(|error| failure(path, error))?;
+        let stamped = temp.stamp_after(floor).map_err(|error| failure(path, error))?;
         let answer = match old {
             // We hold the lock (`old` passes the check of a create only if it
             // is none): `old` is there until we replace it.

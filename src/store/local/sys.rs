@@ -14,10 +14,7 @@ use rustix::io::{Errno, retry_on_intr};
 /// once even if it is a pipe, which has no place in a store.
 pub(super) fn open_nofollow(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 /// Fills `buffer` from the file's byte `start` on.
@@ -33,10 +30,8 @@ pub(super) fn write_all_at(file: &File, bytes: &[u8], start: u64) -> io::Result<
 /// Whether an error says that the path leads to nothing, or to something that
 /// is no object: a component is a file, or the last one a symbolic link.
 pub(super) fn means_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    ) || is(error, &[Errno::LOOP])
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || is(error, &[Errno::LOOP])
 }
 
 /// Takes the file's exclusive lock, waiting for it. `false` if the file system
@@ -64,12 +59,7 @@ pub(super) fn link_new(file: &File, from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         // FAT answers EPERM. A refusal that is meant comes again from the
         // rename that is tried next.
-        Err(error)
-            if is(
-                &error,
-                &[Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK],
-            ) =>
-        {
+        Err(error) if is(&error, &[Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK]) => {
             Err(io::ErrorKind::Unsupported.into())
         }
         // NFS may answer so to the repetition of a request that was carried

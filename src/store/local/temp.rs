@@ -64,10 +64,7 @@ impl Temp {
     }
 
     fn create(dirs: &Dirs) -> Result<Self, StoreErrorKind> {
-        let path = dirs
-            .root()
-            .join(TEMP_DIR)
-            .join(Ulid::generate().to_string());
+        let path = dirs.root().join(TEMP_DIR).join(Ulid::generate().to_string());
         // The usual mode, 0666 less the umask: users who share a store through
         // a group must be able to read each other's objects.
         let create = || OpenOptions::new().write(true).create_new(true).open(&path);
@@ -79,11 +76,7 @@ impl Temp {
             answer => answer,
         }
         .map_err(|error| failure(&path, error))?;
-        Ok(Self {
-            file,
-            path,
-            named: true,
-        })
+        Ok(Self { file, path, named: true })
     }
 
     /// Sets the modification time after `floor`, if it is not so already.

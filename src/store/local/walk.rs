@@ -158,9 +158,9 @@ impl Walk<'_> {
     fn object(&self, key: &str) -> Result<Option<ObjectMeta>, StoreErrorKind> {
         let path = self.root.join(key);
         match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_file() => Ok(ObjectKey::new(key)
-                .ok()
-                .map(|key| object_meta(key, &metadata))),
+            Ok(metadata) if metadata.is_file() => {
+                Ok(ObjectKey::new(key).ok().map(|key| object_meta(key, &metadata)))
+            }
             Ok(_) => Ok(None),
             Err(error) if sys::means_absent(&error) => Ok(None),
             Err(error) => Err(failure(&path, error)),
@@ -174,13 +174,7 @@ mod tests {
 
     fn wants(prefix: &str, after: &str) -> impl Fn(&str) -> bool {
         move |dir| {
-            let walk = Walk {
-                root: Path::new(""),
-                prefix,
-                after,
-                limit: 1,
-                page: Page::default(),
-            };
+            let walk = Walk { root: Path::new(""), prefix, after, limit: 1, page: Page::default() };
             walk.wants_dir(dir)
         }
     }

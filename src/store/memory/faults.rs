@@ -34,11 +34,7 @@ impl Faults {
     }
 
     pub(super) fn fail_all(&mut self, operation: Option<Operation>, pattern: &str, when: When) {
-        self.lasting.push(Lasting {
-            operation,
-            pattern: pattern.to_owned(),
-            when,
-        });
+        self.lasting.push(Lasting { operation, pattern: pattern.to_owned(), when });
     }
 
     /// How the operation that comes now fails.

@@ -155,9 +155,7 @@ impl MemoryStore {
     pub fn contents(&self) -> BTreeMap<ObjectKey, Bytes> {
         let state = self.state();
         let objects = state.objects.iter();
-        objects
-            .map(|(key, stored)| (key.clone(), stored.body.clone()))
-            .collect()
+        objects.map(|(key, stored)| (key.clone(), stored.body.clone())).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -211,11 +209,7 @@ impl State {
             _ => {}
         }
         self.puts += 1;
-        let stored = Stored {
-            body,
-            modified: self.now,
-            version: self.puts,
-        };
+        let stored = Stored { body, modified: self.now, version: self.puts };
         let version = stored.version();
         self.objects.insert(key.clone(), stored);
         Ok(version)
@@ -273,14 +267,7 @@ fn injected(what: &str) -> StoreErrorKind {
 }
 
 fn call(operation: Operation, objects: Vec<String>) -> Call {
-    Call {
-        operation,
-        objects,
-        range: None,
-        mode: None,
-        bytes: 0,
-        ok: false,
-    }
+    Call { operation, objects, range: None, mode: None, bytes: 0, ok: false }
 }
 
 impl Store for MemoryStore {
@@ -298,10 +285,7 @@ impl Store for MemoryStore {
 
     fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.call(
-            Call {
-                range: Some(range.clone()),
-                ..call(Operation::Get, vec![key.to_string()])
-            },
+            Call { range: Some(range.clone()), ..call(Operation::Get, vec![key.to_string()]) },
             |state| state.stored(key)?.get_range(&range),
             |bytes| bytes.len() as u64,
         )
@@ -344,10 +328,7 @@ impl Store for MemoryStore {
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
         check_batch(Operation::Delete, "memory", keys.len())?;
         self.call(
-            call(
-                Operation::Delete,
-                keys.iter().map(ToString::to_string).collect(),
-            ),
+            call(Operation::Delete, keys.iter().map(ToString::to_string).collect()),
             |state| {
                 for key in keys {
                     state.objects.remove(key);
