@@ -1,5 +1,7 @@
 //! larder: a content-defined-chunking, deduplicating cache store for CI.
 
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "test data is small"))]
+
 mod budget;
 pub mod chunking;
 pub mod compression;
@@ -9,6 +11,7 @@ pub mod format;
 pub mod ids;
 mod index;
 pub mod mounts;
+mod object_key;
 pub mod progress;
 pub mod records;
 pub mod relpath;
