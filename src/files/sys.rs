@@ -174,28 +174,6 @@ pub(super) fn set_len(file: impl AsFd, len: u64) -> io::Result<()> {
     Ok(fs::ftruncate(file, len)?)
 }
 
-/// Reserves space for a whole new file, so that filling it through a memory
-/// map cannot meet a full disk (which would be a SIGBUS). `false` where the
-/// file system cannot promise that.
-#[cfg(target_os = "linux")]
-pub(super) fn reserve(file: impl AsFd, len: u64) -> io::Result<bool> {
-    use rustix::io::Errno;
-    loop {
-        match fs::fallocate(&file, fs::FallocateFlags::empty(), 0, len) {
-            Ok(()) => return Ok(true),
-            Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// As on Linux; other systems have no call that promises it.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn reserve(_file: impl AsFd, _len: u64) -> io::Result<bool> {
-    Ok(false)
-}
-
 /// The file's holes, where the file system tells.
 pub(super) fn holes(file: impl AsFd, size: u64) -> io::Result<Vec<Hole>> {
     use rustix::io::Errno;
