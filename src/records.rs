@@ -1,5 +1,6 @@
 //! Stat records on this machine: one file per place that was saved or restored.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,15 @@ impl Records {
         }
         let record = StatRecord::decode(&std::fs::read(path).ok()?).ok()?;
         (record.chunking == chunking::parameters()).then_some(record)
+    }
+
+    /// The records of several places, where there are any.
+    pub(crate) fn read_all<'a>(
+        &self,
+        locations: impl IntoIterator<Item = &'a Path>,
+    ) -> HashMap<PathBuf, StatRecord> {
+        let read = |location: &Path| Some((location.to_owned(), self.read(location)?));
+        locations.into_iter().filter_map(read).collect()
     }
 
     /// Replaces the record of a place.

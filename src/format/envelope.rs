@@ -81,10 +81,11 @@ pub(super) fn open<T: DeserializeOwned>(
 /// Decompresses a frame that must yield exactly `len` bytes.
 fn decompress(frame: &[u8], len: u64) -> Result<Vec<u8>, FormatError> {
     use std::io::Read;
-    // A header may claim a length its frame does not have: the buffer grows
-    // with what really comes out, so a short lie costs no memory.
+    // A header may claim a length its frame does not have: past a bound, the
+    // buffer grows with what really comes out, so a lie costs little memory.
     let decoder = zstd::stream::read::Decoder::with_buffer(frame);
-    let mut payload = Vec::new();
+    let likely = usize::try_from(len).unwrap_or(usize::MAX).min(frame.len().saturating_mul(16));
+    let mut payload = Vec::with_capacity(likely);
     decoder
         .and_then(|decoder| decoder.take(len.saturating_add(1)).read_to_end(&mut payload))
         .map_err(|_| FormatError::Compression)?;

@@ -62,6 +62,12 @@ impl Comparison {
         !matches!(self.action(index), Action::Keep | Action::Mend)
     }
 
+    /// Whether the stat records knew all that there is to know of the files.
+    pub(super) fn is_recorded(&self, tree: &Tree) -> bool {
+        let is_new = |index| self.is_new(index) && matches!(tree.entry(index).kind, Kind::File(_));
+        self.files_compared == 0 && !tree.indexes().any(is_new)
+    }
+
     pub(super) fn files_unchanged(&self, tree: &Tree) -> u64 {
         let kept = tree.indexes().filter(|&index| {
             let kind = tree.entry(index).kind;
@@ -97,9 +103,14 @@ pub(super) fn compare(
                 return Err(Error::InTheWay { path: target.location.clone(), why });
             }
             Some(_) => {
-                let walked = walk(mount, target, request, context)?;
-                let there = There { tree, mount, stream: &stream, walked: &walked, request };
-                there.compare(complete, target, &mut comparison, context)?;
+                let (walked, record) = rayon::join(
+                    || walk(mount, target, request, context),
+                    || request.records.as_ref()?.read(&target.location),
+                );
+                let (walked, record) = (walked?, record.as_ref());
+                let there =
+                    There { tree, mount, stream: &stream, walked: &walked, record, request };
+                there.compare(complete, &mut comparison, context)?;
             }
         }
     }
@@ -127,6 +138,7 @@ struct There<'a> {
     mount: &'a Mount,
     stream: &'a Stream,
     walked: &'a Walked,
+    record: Option<&'a StatRecord>,
     request: &'a RestoreRequest,
 }
 
@@ -134,7 +146,6 @@ impl There<'_> {
     fn compare(
         &self,
         complete: &[bool],
-        target: &Target,
         comparison: &mut Comparison,
         context: Context<'_>,
     ) -> Result<(), Error> {
@@ -142,9 +153,7 @@ impl There<'_> {
             return Ok(());
         };
         let matches = align(self.tree, self.mount, &self.walked.tree, there);
-        let record =
-            self.request.records.as_ref().and_then(|records| records.read(&target.location));
-        let vouched = record.as_ref().map(|record| Vouched::new(self.walked, there, record));
+        let vouched = self.record.map(|record| Vouched::new(self.walked, there, record));
         for (index, &found) in self.mount.entries.clone().zip(&matches) {
             let Some(found) = found else { continue };
             let action = self.entry_action(index, found, &matches, comparison, vouched.as_ref());

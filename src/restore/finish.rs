@@ -82,6 +82,12 @@ impl Finish<'_> {
             };
             let stat = made.map_err(|error| self.failed("link", entry, error))?;
             self.written.identities.push((entry, stat.identity));
+            // A new name changes the ctime of the file that it is a name of.
+            if let Kind::HardLink { first } = tree.entry(entry).kind
+                && stat.links > 1
+            {
+                self.written.identities.push((first, stat.identity));
+            }
         }
         Ok(())
     }
@@ -233,6 +239,9 @@ impl Finish<'_> {
         let Some(records) = &self.request.records else {
             return;
         };
+        if self.comparison.is_recorded(self.tree) {
+            return;
+        }
         let mut identities = self.comparison.identities.clone();
         for &entry in same {
             identities[entry as usize] = None;

@@ -94,12 +94,18 @@ pub fn save(
     }
     let sources = present_sources(request, context)?;
 
-    // The nearest manifests come over the network while the disk is walked.
-    let (walked, near) = std::thread::scope(|scope| {
+    // The nearest manifests come over the network, and the records from
+    // another disk, while the mounts are walked.
+    let (walked, near, records) = std::thread::scope(|scope| {
         let near = scope.spawn(|| read_near(repository.as_ref(), request, context));
+        let records = scope.spawn(|| {
+            let locations = sources.iter().map(|source| source.location.as_path());
+            request.records.as_ref().map(|records| records.read_all(locations)).unwrap_or_default()
+        });
         context.progress.begin(Phase::Walk, 0, 0);
         let walked = files::walk(&sources, &request.walk, context.stop);
-        (walked, near.join().expect("reading manifests does not panic"))
+        let near = near.join().expect("reading manifests does not panic");
+        (walked, near, records.join().expect("reading records does not panic"))
     });
     let (mut walked, (own, near)) = (walked?, near?);
     context.check()?;
@@ -111,7 +117,7 @@ pub fn save(
         KnownChunks::nothing()
     };
     let plan = plan(&walked.tree);
-    let recalled = recall::recall(&walked, &plan, request.records.as_ref());
+    let recalled = recall::recall(&walked, &plan, &records);
     let cutter = cut::Cutter::new(&walked, &plan, request, repository.as_ref(), &known, context);
     let (contents, uploaded) = cutter.run(recalled)?;
 
@@ -130,7 +136,11 @@ pub fn save(
                 repository.put_delta(&IndexDelta { chunks: uploaded.chunks })?;
         }
     }
-    if let Some(records) = request.records.as_ref().filter(|_| !request.dry_run) {
+    // If nothing was read, the record knew it all.
+    if let Some(records) = &request.records
+        && !request.dry_run
+        && report.files_read > 0
+    {
         assemble::write_records(records, &manifest, &assembled.local, context);
     }
     Ok(report)

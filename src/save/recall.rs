@@ -1,11 +1,13 @@
 //! What the stat record knows: units whose files are all as they were, and
 //! the chunks that they were cut into then.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+
 use crate::chunking::{Plan, Unit};
 use crate::files::Walked;
 use crate::format::{EntryIndex, Kind, StatRecord, Stream, align};
 use crate::ids::ChunkId;
-use crate::records::Records;
 
 /// For each unit of a plan, its chunks with their raw lengths, if the record
 /// vouches for all of its files.
@@ -15,16 +17,17 @@ pub(super) struct Recalled {
 }
 
 /// Looks up every unit of the plan in the records of the walked mounts.
-pub(super) fn recall(walked: &Walked, plan: &Plan, records: Option<&Records>) -> Recalled {
+pub(super) fn recall(
+    walked: &Walked,
+    plan: &Plan,
+    records: &HashMap<PathBuf, StatRecord>,
+) -> Recalled {
     let mut units = vec![None; plan.units.len()];
-    let Some(records) = records else {
-        return Recalled { units };
-    };
     for (mount, location) in walked.tree.mounts().iter().zip(&walked.locations) {
-        let Some(record) = records.read(location) else {
+        let Some(record) = records.get(location) else {
             continue;
         };
-        let memory = Memory::of(walked, mount, &record);
+        let memory = Memory::of(walked, mount, record);
         for (unit, recalled) in plan.units.iter().zip(&mut units) {
             let files = match unit {
                 Unit::Bundle(files) => &plan.small[files.clone()],
