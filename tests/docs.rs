@@ -115,6 +115,61 @@ fn every_module_is_on_the_map() {
     }
 }
 
+/// The modules of each layer, the lowest first, as docs/architecture.md has them.
+const LAYERS: [&[&str]; 5] = [
+    &["ids", "relpath"],
+    &["format", "chunking"],
+    &["files", "store", "mounts", "records"],
+    &["error", "progress", "budget", "compression", "repository", "index", "upload"],
+    &["save", "restore", "verify", "stats"],
+];
+
+fn layer(module: &str) -> usize {
+    let found = LAYERS.iter().position(|modules| modules.contains(&module));
+    found.unwrap_or_else(|| panic!("{module} is in no layer: put it in this test and the map"))
+}
+
+/// The sources of a module: its file, or all files of its directory.
+fn sources(module: &str) -> Vec<PathBuf> {
+    let mut sources = vec![];
+    let mut directories = vec![repository().join("src").join(module)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.expect("the directory can be read").path();
+            if path.is_dir() { directories.push(path) } else { sources.push(path) }
+        }
+    }
+    let file = repository().join("src").join(format!("{module}.rs"));
+    if file.exists() {
+        sources.push(file);
+    }
+    assert!(!sources.is_empty(), "there is no module {module}");
+    sources
+}
+
+#[test]
+fn no_module_uses_a_higher_layer() {
+    for module in LAYERS.iter().copied().flatten() {
+        for source in sources(module) {
+            let text = fs::read_to_string(&source).expect("sources are text");
+            let program = text.split("\n#[cfg(test)]").next().expect("a split has a first part");
+            for used in program.split("crate::").skip(1) {
+                let name: String = used
+                    .chars()
+                    .take_while(|c| "_".contains(*c) || c.is_ascii_lowercase())
+                    .collect();
+                // The name of an object is a word, though it lives with the stores.
+                if name.is_empty() || name == *module || used.starts_with("store::ObjectKey") {
+                    continue;
+                }
+                let (own, other) = (layer(module), layer(&name));
+                let is_allowed = other < own || (other == own && own != LAYERS.len() - 1);
+                assert!(is_allowed, "{} uses {name}, which its layer must not", source.display());
+            }
+        }
+    }
+}
+
 /// The long flags that a text names.
 fn long_flags(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';

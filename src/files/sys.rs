@@ -1,7 +1,8 @@
 //! The system calls that larder makes on files, as plain functions.
 //!
 //! What only one system has is here and nowhere else. Names are single names,
-//! resolved in an open directory; but for one that says so, none of these calls follows a symbolic link.
+//! resolved in an open directory; but for one that says so, none of these calls
+//! follows a symbolic link.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -174,9 +175,8 @@ pub(super) fn set_len(file: impl AsFd, len: u64) -> io::Result<()> {
     Ok(fs::ftruncate(file, len)?)
 }
 
-/// Reserves space for a whole new file, so that filling it through a memory
-/// map cannot meet a full disk (which would be a SIGBUS). `false` where the
-/// file system cannot promise that.
+/// Reserves space for a whole new file, so that a full disk shows before it is
+/// filled. `false` where the file system cannot promise that.
 #[cfg(target_os = "linux")]
 pub(super) fn reserve(file: impl AsFd, len: u64) -> io::Result<bool> {
     use rustix::io::Errno;
