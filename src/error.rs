@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::files::FileError;
 use crate::format::{FormatError, LayoutError, MarkerError};
 use crate::ids::ChunkId;
-use crate::store::{ObjectKey, StoreError};
+use crate::object_key::ObjectKey;
+use crate::store::StoreError;
 
 /// A failed command: what failed; [`Error::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]

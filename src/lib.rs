@@ -41,6 +41,8 @@
 //! `docs/architecture.md` has the map, `docs/format.md` every byte that is kept,
 //! `docs/design.md` the reasons.
 
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "test data is small"))]
+
 mod budget;
 pub mod chunking;
 pub mod compression;
@@ -50,6 +52,7 @@ pub mod format;
 pub mod ids;
 mod index;
 pub mod mounts;
+mod object_key;
 pub mod progress;
 pub mod records;
 pub mod relpath;

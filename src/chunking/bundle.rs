@@ -60,11 +60,6 @@ impl BundleCutter {
         let bound = (u128::from(weight(len)) << 64) / u128::from(TARGET);
         self.weight >= MIN_WEIGHT && u128::from(hash(name, len)) < bound
     }
-
-    /// Begins the next bundle.
-    pub(super) fn begin(&mut self) {
-        *self = Self::default();
-    }
 }
 
 /// The first eight bytes, little-endian, of the blake3 of the name, a NUL, and
@@ -99,7 +94,7 @@ mod tests {
             cutter.ends_after(b"x", 1);
         }
         assert!(cutter.is_full_for(1));
-        cutter.begin();
+        let mut cutter = BundleCutter::default();
         cutter.ends_after(b"x", 500 << 10);
         assert!(cutter.is_full_for(13 << 10));
     }

@@ -60,31 +60,42 @@ fn bundle(
     tree: &Tree,
     mount: &Mount,
     small: &[EntryIndex],
-    mut start: usize,
+    start: usize,
     units: &mut Vec<(EntryIndex, Unit)>,
 ) {
     let realms = Realms::of(tree, mount);
-    let mut cutter = BundleCutter::default();
-    let mut end_bundle = |start: &mut usize, end: usize, cutter: &mut BundleCutter| {
-        if *start < end {
-            units.push((small[*start], Unit::Bundle(*start..end)));
-        }
-        *start = end;
-        cutter.begin();
-    };
-    for at in start..small.len() {
-        let index = small[at];
+    let mut open = Open { start, cutter: BundleCutter::default(), units };
+    let mut last_realm = None;
+    for (at, &index) in small.iter().enumerate().skip(start) {
         let len = tree.data_len(index);
-        let is_elsewhere =
-            at > start && realms.of_file(tree, small[at - 1]) != realms.of_file(tree, index);
-        if is_elsewhere || cutter.is_full_for(len) {
-            end_bundle(&mut start, at, &mut cutter);
+        let realm = realms.of_file(tree, index);
+        if realm != last_realm || open.cutter.is_full_for(len) {
+            open.end(small, at);
         }
-        if cutter.ends_after(tree.name(index), len) {
-            end_bundle(&mut start, at + 1, &mut cutter);
+        last_realm = realm;
+        if open.cutter.ends_after(tree.name(index), len) {
+            open.end(small, at + 1);
         }
     }
-    end_bundle(&mut start, small.len(), &mut cutter);
+    open.end(small, small.len());
+}
+
+/// The bundle that is being filled.
+struct Open<'a> {
+    start: usize,
+    cutter: BundleCutter,
+    units: &'a mut Vec<(EntryIndex, Unit)>,
+}
+
+impl Open<'_> {
+    /// Ends the bundle before `small[end]`, if there is anything in it.
+    fn end(&mut self, small: &[EntryIndex], end: usize) {
+        if self.start < end {
+            self.units.push((small[self.start], Unit::Bundle(self.start..end)));
+        }
+        self.start = end;
+        self.cutter = BundleCutter::default();
+    }
 }
 
 /// For each entry of a mount, the nearest directory around it that is heavy

@@ -46,7 +46,7 @@ pub(crate) fn run() -> Exit {
 
 fn dispatch(session: &Session, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Save(arguments) => save::run(session, arguments),
+        Command::Save(arguments) => save::run(session, &arguments),
         Command::Restore(arguments) => restore::run(session, arguments),
         Command::Lookup(arguments) => lookup::run(session, &arguments),
         Command::List(arguments) => list::run(session, &arguments),

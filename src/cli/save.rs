@@ -31,8 +31,8 @@ struct Json<'a> {
     seconds: f64,
 }
 
-pub(super) fn run(session: &Session, arguments: args::Save) -> Result<Exit, Failure> {
-    let request = request(session, &arguments)?;
+pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Failure> {
+    let request = request(session, arguments)?;
     let store = if arguments.dry_run {
         session.store_for_reading()?
     } else {

@@ -213,7 +213,7 @@ impl<'a> Walker<'a> {
                 match sys::open_dir(place.0.as_fd(), &place.1) {
                     Ok(dir) => {
                         let task = Directory { dir: Arc::new(dir), path: vec![], listing: 0 };
-                        rayon::scope(|scope| self.list(scope, task));
+                        rayon::scope(|scope| self.list(scope, &task));
                     }
                     Err(error) => own.unreadable.push(self.error("open", b"", error)),
                 }
@@ -235,7 +235,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Lists one directory, and spawns a task for each below it.
-    fn list<'s>(&'s self, scope: &rayon::Scope<'s>, task: Directory) {
+    fn list<'s>(&'s self, scope: &rayon::Scope<'s>, task: &Directory) {
         if self.stop.load(Ordering::Relaxed) {
             return;
         }
@@ -272,7 +272,7 @@ impl<'a> Walker<'a> {
             scope.spawn(move |scope| match sys::open_dir(parent.as_fd(), &name) {
                 Ok(dir) => {
                     drop(parent);
-                    self.list(scope, Directory { dir: Arc::new(dir), path, listing });
+                    self.list(scope, &Directory { dir: Arc::new(dir), path, listing });
                 }
                 Err(error) => {
                     let error = self.error("open", &path, error);

@@ -15,7 +15,7 @@
 
 use super::FormatError;
 use crate::ids::{DeltaId, Key, PackId, Scope};
-use crate::store::ObjectKey;
+use crate::object_key::ObjectKey;
 
 /// Builds and reads the keys of a store's objects.
 #[derive(Debug)]

@@ -89,7 +89,7 @@ pub(super) fn fetch(
                         let len = fetch.bytes.end - fetch.bytes.start;
                         let permit = budget.take(usize::try_from(len).unwrap_or(usize::MAX));
                         match get(repository, manifest, &fetch) {
-                            Ok(bytes) => spawn(tasks, fetch, bytes, permit, &writer, &failure),
+                            Ok(bytes) => spawn(tasks, fetch, &bytes, permit, &writer, &failure),
                             Err(error) => failure.set(error),
                         }
                     }
@@ -129,7 +129,7 @@ fn get(repository: &Repository, manifest: &Manifest, fetch: &Fetch) -> Result<by
 fn spawn<'scope, 'w: 'scope>(
     tasks: &rayon::Scope<'scope>,
     fetch: Fetch,
-    bytes: bytes::Bytes,
+    bytes: &bytes::Bytes,
     permit: Permit,
     writer: &'scope FileWriter<'w>,
     failure: &'scope FirstError,

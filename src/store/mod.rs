@@ -10,7 +10,6 @@
 //! to itself. Callers must not call a store from a rayon worker.
 
 mod error;
-mod key;
 mod local;
 mod location;
 mod memory;
@@ -24,8 +23,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+pub use crate::object_key::{InvalidObjectKey, ObjectKey};
 pub use error::{Operation, StoreError, StoreErrorKind};
-pub use key::{InvalidObjectKey, ObjectKey};
 pub use local::{Fsync, LocalStore};
 pub use location::{InvalidLocation, StoreLocation, open};
 pub use memory::{Call, MemoryStore, When};
