@@ -1,4 +1,45 @@
 //! larder: a content-defined-chunking, deduplicating cache store for CI.
+//!
+//! CI jobs want directories back that another job made: dependencies, build
+//! outputs. larder keeps them in a [`store`], under a [key](ids::Key) in a
+//! [scope](ids::Scope), so that saving costs what changed, and restoring about
+//! what it costs to create the files.
+//!
+//! # The flow
+//!
+//! A **save** ([`save::save`]) walks the paths in parallel ([`files::walk`])
+//! into one flat [`Tree`](format::Tree). From its names and sizes alone it
+//! [plans](chunking::plan) the chunks: bundles of neighbouring small files, and
+//! large files that FastCDC cuts. What the local [stat record](records) vouches
+//! for is not read again; everything else is read, cut and hashed on all cores.
+//! Chunks that the store has (as the nearest manifests and the index deltas
+//! tell) are dropped, the others compressed and put into packs, which are
+//! uploaded while the rest is still being read. The
+//! [manifest](format::Manifest) comes last and makes all of it visible at once.
+//!
+//! A **restore** ([`restore::restore`]) finds a manifest, compares its tree with
+//! what is in place, fetches the chunks of what is missing in long ranges of
+//! packs, and verifies and writes each of them on all cores into stage areas
+//! beside the target. When every byte is there, all is moved into place.
+//!
+//! [`verify`](mod@verify) checks a store, and [`stats`](mod@stats) counts what
+//! it holds.
+//!
+//! # The layers
+//!
+//! Lower layers never use higher ones:
+//!
+//! 1. words: [`ids`], [`relpath`], [`store::ObjectKey`];
+//! 2. formats, bytes in and bytes out: [`mod@format`], [`chunking`];
+//! 3. edges: [`files`], [`store`], [`mounts`], [`records`];
+//! 4. state: [`repository`], the index of known chunks, [`compression`], the
+//!    filling of packs, [`progress`], and the [`error`]s of all below;
+//! 5. conductors, which never use each other: [`save`](mod@save),
+//!    [`restore`](mod@restore), [`verify`](mod@verify), [`stats`](mod@stats);
+//! 6. the command line, the only place that prints or reads the environment.
+//!
+//! `docs/architecture.md` has the map, `docs/format.md` every byte that is kept,
+//! `docs/design.md` the reasons.
 
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "test data is small"))]
 

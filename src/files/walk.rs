@@ -75,7 +75,7 @@ pub struct Walked {
     pub identities: Vec<FileIdentity>,
     /// For each mount, where it lies on this machine.
     pub locations: Vec<PathBuf>,
-    /// What is no file, directory or link, or vanished meanwhile.
+    /// What is no file, directory or link.
     pub skipped: Vec<Skipped>,
     /// What could not be read.
     pub unreadable: Vec<FileError>,

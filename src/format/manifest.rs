@@ -29,8 +29,8 @@ pub struct Manifest {
     pub key: Key,
     /// The larder version that wrote it, for people.
     pub writer: String,
-    /// When the save began, by its runner's clock, in seconds since 1970. For
-    /// people: all decisions go by the store's clock.
+    /// When the save had read its files, by its machine's clock, in seconds
+    /// since 1970. For people: all decisions go by the store's clock.
     pub created: i64,
     /// The file trees.
     pub tree: Tree,

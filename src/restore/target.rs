@@ -37,8 +37,8 @@ impl Target {
     }
 }
 
-/// Finds the places of all mounts, makes the directories above them, and
-/// removes what killed restores left there.
+/// Finds the places of all mounts, makes the directories above them (which stay
+/// if the restore fails), and removes what killed restores left there.
 pub(super) fn resolve(tree: &Tree, request: &RestoreRequest) -> Result<Vec<Target>, Error> {
     let mut targets: Vec<Target> = vec![];
     for mount in tree.mounts() {

@@ -82,7 +82,8 @@ pub struct SaveReport {
 ///
 /// # Errors
 /// [`Error`] says what failed. The store then holds what it held before, and
-/// at most some packs that nobody refers to.
+/// at most some packs that nobody refers to; if only the index delta could not
+/// be put, the cache is there, but other keys will not find its chunks.
 pub fn save(
     store: Arc<dyn Store>,
     request: &SaveRequest,

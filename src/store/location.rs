@@ -100,8 +100,7 @@ impl StoreLocation {
     }
 
     /// Opens the store for restoring: nothing is created, and a store that is
-    /// absent has no objects. One that is there takes puts, since a restore
-    /// notes that a cache was used.
+    /// absent has no objects. One that is there takes puts all the same.
     ///
     /// # Errors
     /// If what is there is no store.

@@ -1,0 +1,217 @@
+//! Documents that cannot go stale unseen: every file they name exists, and the
+//! page of the command line names every flag that the program has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const COMMANDS: [&str; 8] =
+    ["save", "restore", "lookup", "list", "show", "delete", "verify", "stats"];
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The documents, relative to the repository.
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("CHANGELOG.md")];
+    for entry in fs::read_dir(repository().join("docs")).expect("there are documents") {
+        let name = entry.expect("the directory can be read").file_name();
+        if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
+            documents.push(Path::new("docs").join(name));
+        }
+    }
+    documents.sort();
+    documents
+}
+
+fn read(path: &Path) -> String {
+    let text = fs::read_to_string(repository().join(path));
+    text.unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+/// The text less its fenced blocks, which show what programs print.
+fn prose(text: &str) -> String {
+    let mut is_fenced = false;
+    let lines = text.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_fenced ^= is_fence;
+        !is_fenced && !is_fence
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Every `](target)`.
+fn links(prose: &str) -> impl Iterator<Item = &str> {
+    prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
+}
+
+/// Every piece of code in backticks.
+fn code(prose: &str) -> impl Iterator<Item = &str> {
+    prose.split('`').skip(1).step_by(2)
+}
+
+/// Whether a piece of code names a file of the repository: a path below one of
+/// its directories.
+fn names_a_file(code: &str) -> bool {
+    const DIRECTORIES: [&str; 5] = ["src/", "tests/", "benches/", "docs/", ".ci/"];
+    DIRECTORIES.iter().any(|directory| code.starts_with(directory))
+        && !code.contains(|c: char| c.is_whitespace() || "<>*{}…".contains(c))
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for document in documents() {
+        let text = prose(&read(&document));
+        for link in links(&text).filter(|link| !link.contains("://") && !link.starts_with('#')) {
+            let file = link.split('#').next().expect("a split has a first part");
+            let path = repository().join(&document).with_file_name("").join(file);
+            assert!(path.exists(), "{} links to {link}, which is not there", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_link_to_a_section_finds_it() {
+    for document in documents() {
+        for link in links(&prose(&read(&document))).filter(|link| !link.contains("://")) {
+            let Some((file, section)) = link.split_once('#') else { continue };
+            let target =
+                if file.is_empty() { document.clone() } else { document.with_file_name(file) };
+            let text = prose(&read(&target));
+            let sections = text.lines().filter_map(|line| {
+                let title = line.strip_prefix('#')?.trim_start_matches('#').trim();
+                let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+                Some(
+                    title.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-"),
+                )
+            });
+            let found = sections.collect::<Vec<_>>().iter().any(|known| known == section);
+            assert!(found, "{} links to {link}, which has no such section", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_that_is_named_exists() {
+    for document in documents() {
+        for named in code(&prose(&read(&document))).filter(|code| names_a_file(code)) {
+            let exists = repository().join(named).exists();
+            assert!(exists, "{} names {named}, which is not there", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_module_is_on_the_map() {
+    let map = read(Path::new("docs/architecture.md"));
+    for entry in fs::read_dir(repository().join("src")).expect("there are sources") {
+        let name = entry.expect("the directory can be read").file_name();
+        let name = name.to_str().expect("modules have plain names");
+        let shown = if name.ends_with(".rs") { name.to_owned() } else { format!("{name}/") };
+        let is_there = map.contains(&format!("`src/{shown}`"));
+        assert!(is_there, "docs/architecture.md does not name src/{shown}");
+    }
+}
+
+/// The modules of each layer, the lowest first, as docs/architecture.md has them.
+const LAYERS: [&[&str]; 5] = [
+    &["ids", "relpath", "object_key"],
+    &["format", "chunking"],
+    &["files", "store", "mounts", "records"],
+    &["error", "progress", "budget", "compression", "repository", "index", "upload"],
+    &["save", "restore", "verify", "stats"],
+];
+
+fn layer(module: &str) -> usize {
+    let found = LAYERS.iter().position(|modules| modules.contains(&module));
+    found.unwrap_or_else(|| panic!("{module} is in no layer: put it in this test and the map"))
+}
+
+/// The sources of a module: its file, or all files of its directory.
+fn sources(module: &str) -> Vec<PathBuf> {
+    let mut sources = vec![];
+    let mut directories = vec![repository().join("src").join(module)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.expect("the directory can be read").path();
+            if path.is_dir() { directories.push(path) } else { sources.push(path) }
+        }
+    }
+    let file = repository().join("src").join(format!("{module}.rs"));
+    if file.exists() {
+        sources.push(file);
+    }
+    assert!(!sources.is_empty(), "there is no module {module}");
+    sources
+}
+
+#[test]
+fn no_module_uses_a_higher_layer() {
+    for module in LAYERS.iter().copied().flatten() {
+        for source in sources(module) {
+            let text = fs::read_to_string(&source).expect("sources are text");
+            let program = text.split("\n#[cfg(test)]").next().expect("a split has a first part");
+            for used in program.split("crate::").skip(1) {
+                let name: String = used
+                    .chars()
+                    .take_while(|c| "_".contains(*c) || c.is_ascii_lowercase())
+                    .collect();
+                if name.is_empty() || name == *module {
+                    continue;
+                }
+                let (own, other) = (layer(module), layer(&name));
+                let is_allowed = other < own || (other == own && own != LAYERS.len() - 1);
+                assert!(is_allowed, "{} uses {name}, which its layer must not", source.display());
+            }
+        }
+    }
+}
+
+/// The long flags that a text names.
+fn long_flags(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let words = text.split(|c| !is_part(c)).filter_map(|word| word.strip_prefix("--"));
+    words.filter(|word| !word.is_empty()).map(|word| format!("--{word}")).collect()
+}
+
+fn help(arguments: &[&str]) -> String {
+    let run = Command::new(env!("CARGO_BIN_EXE_larder")).args(arguments).arg("--help").output();
+    let output = run.expect("the program runs");
+    assert!(output.status.success(), "--help fails after {arguments:?}");
+    String::from_utf8(output.stdout).expect("the help is text")
+}
+
+#[test]
+fn the_command_line_page_names_every_flag() {
+    let page = read(Path::new("docs/cli.md"));
+    let sections: Vec<&str> = page.split("\n## ").collect();
+    let all = sections.iter().find(|section| section.starts_with("Flags of every command"));
+    let global = long_flags(all.expect("the page has the flags of every command"));
+    for command in COMMANDS {
+        let title = format!("`larder {command}`");
+        let section = sections.iter().find(|section| section.starts_with(&title));
+        let section = section.unwrap_or_else(|| panic!("docs/cli.md has no section {title}"));
+        let mut documented = long_flags(section);
+        documented.extend(global.iter().cloned());
+        let missing: Vec<_> =
+            long_flags(&help(&[command])).difference(&documented).cloned().collect();
+        assert!(missing.is_empty(), "docs/cli.md does not name {missing:?} of {command}");
+    }
+}
+
+#[test]
+fn the_command_line_page_names_every_command() {
+    let help = help(&[]);
+    let list = help.split("Commands:").nth(1).expect("the help lists the commands");
+    let listed: BTreeSet<&str> = list
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|&name| name != "help")
+        .collect();
+    assert_eq!(listed, COMMANDS.into_iter().collect(), "this test's list of commands is old");
+}
