@@ -20,6 +20,9 @@ use crate::repository::{ListedManifest, Repository, StoredManifest};
 /// Manifests read beside that of the key itself.
 const NEAR_MANIFESTS: usize = 1;
 
+/// Keys of a scope that are looked through for near ones: three pages.
+const MAX_LISTED: usize = 3000;
+
 /// Chunks taken from the index deltas: about 64 MiB of memory.
 const MAX_INDEX_CHUNKS: usize = 700_000;
 
@@ -163,7 +166,7 @@ pub(crate) fn near_manifests(
         Err(error) if error.is_damage() => warn(context, &error),
         Err(error) => return Err(error),
     }
-    let mut candidates = repository.list_manifests(scope, "")?;
+    let mut candidates = repository.list_some_manifests(scope, MAX_LISTED)?;
     candidates.retain(|found| found.key != *key);
     candidates.sort_by_key(|found| std::cmp::Reverse(nearness(found, key)));
     let mut near = vec![];

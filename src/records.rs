@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::chunking;
 use crate::files::{FileError, clock_granularity};
@@ -16,6 +17,10 @@ pub struct Records {
 
 /// The longest record that is read, in bytes.
 const MAX_RECORD_LEN: u64 = crate::format::MAX_MANIFEST_LEN;
+
+/// Records not written for this long are removed: longer than a project rests
+/// over holidays, and losing one costs one read of its files.
+const MAX_AGE: Duration = Duration::from_secs(30 * 86_400);
 
 impl Records {
     /// Records are kept in this directory, which is made when it is needed.
@@ -47,6 +52,19 @@ impl Records {
         locations.into_iter().filter_map(read).collect()
     }
 
+    /// Removes records that no run has written for long, of places that are
+    /// perhaps gone, and what killed runs left.
+    fn remove_old(&self) {
+        let old = SystemTime::now().checked_sub(MAX_AGE);
+        for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            if modified.is_ok_and(|modified| old.is_some_and(|old| modified < old)) {
+                // Another process may have been first.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Replaces the record of a place.
     ///
     /// # Errors
@@ -55,6 +73,7 @@ impl Records {
         let path = self.path(location);
         let failed = |error: io::Error| FileError::new("write the stat record", &path, error);
         std::fs::create_dir_all(&self.directory).map_err(failed)?;
+        self.remove_old();
         let temporary = self.directory.join(format!("{}.tmp", ulid::Ulid::generate()));
         let written = std::fs::write(&temporary, record.encode())
             .and_then(|()| std::fs::rename(&temporary, &path));

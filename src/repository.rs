@@ -12,7 +12,9 @@ use crate::format::{
     footer_range,
 };
 use crate::ids::{DeltaId, Key, PackId, Scope, StoreId};
-use crate::store::{ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_all};
+use crate::store::{
+    MAX_BATCH, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_all,
+};
 
 /// The longest manifest or delta object that is fetched, in bytes: what its
 /// largest payload takes when nothing compresses.
@@ -166,6 +168,28 @@ impl Repository {
             .collect())
     }
 
+    /// The first manifests of a scope, about `limit` of them: listing all of a
+    /// scope with very many keys would take long.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list_some_manifests(
+        &self,
+        scope: &Scope,
+        limit: usize,
+    ) -> Result<Vec<ListedManifest>, Error> {
+        let prefix = Layout::manifests_of(scope);
+        let mut objects: Vec<ObjectMeta> = vec![];
+        loop {
+            let after = objects.last().map(|object| object.key.clone());
+            let page = self.store.list(&prefix, after.as_ref(), MAX_BATCH)?;
+            objects.extend(page.objects);
+            if !page.more || objects.len() >= limit {
+                return Ok(objects.into_iter().filter_map(listed_manifest).collect());
+            }
+        }
+    }
+
     /// The manifests of all scopes.
     ///
     /// # Errors
@@ -181,7 +205,7 @@ impl Repository {
     /// # Errors
     /// The first that could not be deleted; others are gone or not.
     pub fn delete_manifests(&self, manifests: &[ListedManifest]) -> Result<(), Error> {
-        for batch in manifests.chunks(crate::store::MAX_BATCH) {
+        for batch in manifests.chunks(MAX_BATCH) {
             let keys: Vec<ObjectKey> = batch.iter().map(|found| found.object.clone()).collect();
             if let Some(error) = self.store.delete(&keys)?.pop() {
                 return Err(error.into());

@@ -43,6 +43,7 @@ impl Finish<'_> {
         self.context.check()?;
         self.move_into_place(&same)?;
         let removed = self.remove_extra()?;
+        self.stage.remove_areas();
         self.mend(&same)?;
         self.write_records(&same);
         Ok(removed)

@@ -147,6 +147,13 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Removes the areas, with what was not moved. Comes before the directories
+    /// around them get their times back.
+    pub(super) fn remove_areas(&mut self) {
+        self.staged.clear();
+        self.areas.clear();
+    }
+
     /// The topmost new entries.
     pub(super) fn tops(&self) -> Vec<EntryIndex> {
         let mut tops: Vec<EntryIndex> = self.staged.keys().copied().collect();
