@@ -116,6 +116,42 @@ fn restore_tree(store: &Arc<dyn Store>, to: &Path, records: Option<Records>) -> 
     alone(|context| restore(Arc::clone(store), &request, context)).expect("it can be restored")
 }
 
+/// Files by their paths below the tree.
+fn read_tree(tree: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = vec![];
+    let mut directories = vec![tree.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("it is there") {
+            let path = entry.expect("it is there").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let below = path.strip_prefix(tree).expect("it lies below").to_owned();
+                files.push((below, fs::read(path).expect("it is there")));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn make_bare_files(files: &[(PathBuf, Vec<u8>)], target: &Path) {
+    for (path, _) in files {
+        let parent = target.join(path.parent().expect("it has a parent"));
+        fs::create_dir_all(parent).expect("there is space");
+    }
+    let share = files.len().div_ceil(rayon::current_num_threads());
+    rayon::scope(|scope| {
+        for files in files.chunks(share) {
+            scope.spawn(move |_| {
+                for (path, bytes) in files {
+                    fs::write(target.join(path), bytes).expect("there is space");
+                }
+            });
+        }
+    });
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let place = temporary();
@@ -144,6 +180,16 @@ fn main() {
         bencher.iter_batched_ref(
             temporary,
             |target| restore_tree(&saved, target.path(), None),
+            BatchSize::PerIteration,
+        );
+    });
+    // What no restore can go below: the same files made by as many threads from
+    // memory, with nothing fetched, unpacked, checked, timed or put in order.
+    group.bench_function("floor of a restore", |bencher| {
+        let files = read_tree(&tree);
+        bencher.iter_batched_ref(
+            temporary,
+            |target| make_bare_files(&files, target.path()),
             BatchSize::PerIteration,
         );
     });

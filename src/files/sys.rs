@@ -1,8 +1,7 @@
 //! The system calls that larder makes on files, as plain functions.
 //!
 //! What only one system has is here and nowhere else. Names are single names,
-//! resolved in an open directory; but for one that says so, none of these calls
-//! follows a symbolic link.
+//! resolved in an open directory; but for one that says so, none of these calls follows a symbolic link.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -173,27 +172,6 @@ pub(super) fn set_owner(dir: BorrowedFd<'_>, name: &[u8], owner: Owner) -> io::R
 
 pub(super) fn set_len(file: impl AsFd, len: u64) -> io::Result<()> {
     Ok(fs::ftruncate(file, len)?)
-}
-
-/// Reserves space for a whole new file, so that a full disk shows before it is
-/// filled. `false` where the file system cannot promise that.
-#[cfg(target_os = "linux")]
-pub(super) fn reserve(file: impl AsFd, len: u64) -> io::Result<bool> {
-    use rustix::io::Errno;
-    loop {
-        match fs::fallocate(&file, fs::FallocateFlags::empty(), 0, len) {
-            Ok(()) => return Ok(true),
-            Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// As on Linux; other systems have no call that promises it.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn reserve(_file: impl AsFd, _len: u64) -> io::Result<bool> {
-    Ok(false)
 }
 
 /// The file's holes, where the file system tells.

@@ -53,19 +53,14 @@ pub struct LargeFile {
 }
 
 impl LargeFile {
-    /// Makes a file of `size` zero bytes, with space reserved for all but its
-    /// holes.
+    /// Makes a file of `size` zero bytes.
     ///
     /// # Errors
-    /// Those of the calls; a full disk shows here, before anything is written.
-    pub fn create(at: At<'_>, size: u64, holes: &[Hole]) -> io::Result<()> {
+    /// Those of the calls.
+    pub fn create(at: At<'_>, size: u64) -> io::Result<()> {
         // Whoever fills it must be able to open it, whatever its final mode.
         let file = sys::create_file(at.0, at.1, 0o600)?;
-        sys::set_len(&file, size)?;
-        if holes.is_empty() {
-            sys::reserve(&file, size)?;
-        }
-        Ok(())
+        sys::set_len(&file, size)
     }
 
     /// Opens a file that [`LargeFile::create`] made.

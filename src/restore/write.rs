@@ -244,7 +244,7 @@ impl Session<'_, '_> {
                 return files::small_file(at, &[], &metadata, writer.kept_bits);
             }
             // All of it is holes.
-            LargeFile::create(at, data.size, writer.tree.holes(file))?;
+            LargeFile::create(at, data.size)?;
             LargeFile::open(at)?.finish(at, &metadata)
         };
         let stat = make().map_err(|error| writer.failed(file, error))?;
@@ -269,7 +269,7 @@ impl Session<'_, '_> {
         {
             let mut made = lock(&filling.made);
             if !*made {
-                LargeFile::create(at, data.size, holes)?;
+                LargeFile::create(at, data.size)?;
                 *made = true;
             }
         }
