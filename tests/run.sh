@@ -61,4 +61,4 @@ say "cargo bench --locked --no-run"
 cargo bench --locked --no-run --quiet
 # Last, so that the results are what a log ends with.
 say "cargo test --locked"
-cargo test --locked
+cargo test --locked --no-fail-fast
