@@ -1,10 +1,10 @@
 //! Stats: how much a store holds, and what deduplication and compression save.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::ids::{ChunkId, Key, Scope};
+use crate::ids::{ChunkId, Key, PackId, Scope};
 use crate::progress::Context;
 use crate::repository::Repository;
 use crate::store::Store;
@@ -45,7 +45,7 @@ pub struct Stats {
     pub packs: u64,
     /// Bytes of these packs.
     pub pack_bytes: u64,
-    /// Bytes of chunks in packs that no manifest of the store refers to.
+    /// Bytes of packs that no manifest of the store refers to.
     pub unreferenced_bytes: u64,
     /// Manifests that could not be read, and are not counted.
     pub damaged: Vec<Key>,
@@ -93,6 +93,7 @@ pub fn stats(
     };
     let mut uses: HashMap<ChunkId, Use> = HashMap::new();
     let mut held: Vec<Vec<ChunkId>> = vec![];
+    let mut live_packs: HashSet<PackId> = HashSet::new();
     for listed in repository.list_all_manifests()? {
         context.check()?;
         let asked_for = scope.is_none_or(|scope| *scope == listed.scope);
@@ -105,6 +106,7 @@ pub fn stats(
             }
             Err(error) => return Err(error),
         };
+        live_packs.extend(manifest.chunks.packs());
         for (id, at) in manifest.chunks.rows() {
             let known = uses.entry(*id).or_insert(Use {
                 raw_len: at.raw_len,
@@ -146,7 +148,7 @@ pub fn stats(
     let packs = repository.list_packs()?;
     stats.packs = packs.len() as u64;
     stats.pack_bytes = packs.iter().map(|(_, len)| len).sum();
-    let referenced: u64 = uses.values().map(|known| u64::from(known.stored_len)).sum();
-    stats.unreferenced_bytes = stats.pack_bytes.saturating_sub(referenced);
+    let dead = packs.iter().filter(|(pack, _)| !live_packs.contains(pack));
+    stats.unreferenced_bytes = dead.map(|(_, len)| len).sum();
     Ok(stats)
 }

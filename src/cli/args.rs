@@ -31,6 +31,7 @@ pub(super) struct Arguments {
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
 pub(super) struct Global {
     /// The store: a directory, or file:///path?sync=never for a disk whose contents need not
     /// survive a power failure [default: larder/store in the user's cache directory]

@@ -63,14 +63,14 @@ fn print(stats: &Stats, with_scope: bool) {
         ));
     }
     output::line(format_args!(
-        "{} hold {}; {} unique, {} stored",
+        "{}: {} in files, {} unique, {} stored",
         things(stats.keys.len() as u64, "cache"),
         bytes(stats.raw_bytes),
         bytes(stats.unique_bytes),
         bytes(stats.stored_bytes),
     ));
     output::line(format_args!(
-        "deduplication {:.2}, compression {:.2}; the store has {} of {}, {} of that unreferenced",
+        "deduplication {:.2}, compression {:.2}; {} with {}, of which {} unreferenced",
         stats.dedup_ratio(),
         stats.compression_ratio(),
         things(stats.packs, "pack"),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chunk_table::{self, ChunkTable};
 use super::envelope::{self, EnvelopeKind};
-use super::tree::check_stream;
+use super::tree_builder::check_stream;
 use super::tree_columns;
 use super::{FormatError, Stream, Tree};
 use crate::ids::{Key, Scope};

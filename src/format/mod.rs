@@ -15,6 +15,7 @@ mod pack;
 mod stat_record;
 mod stream;
 mod tree;
+mod tree_builder;
 mod tree_columns;
 
 pub use align::{align, subtree_ends};
@@ -27,9 +28,9 @@ pub use pack::{PACK_TRAILER_LEN, PackBuilder, PackFooter, footer_range};
 pub use stat_record::{FileIdentity, FileState, StatRecord};
 pub use stream::{Piece, Stream};
 pub use tree::{
-    Anchor, Entry, EntryIndex, FileData, Hole, Kind, Mount, NewEntry, Owner, Timestamp, Tree,
-    TreeBuilder, Xattr,
+    Anchor, Entry, EntryIndex, FileData, Hole, Kind, Mount, Owner, Timestamp, Tree, Xattr,
 };
+pub use tree_builder::{NewEntry, TreeBuilder};
 
 /// Why bytes are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::envelope::{self, EnvelopeKind};
-use super::tree::check_stream;
+use super::tree_builder::check_stream;
 use super::tree_columns;
 use super::{
     ChunkingParameters, EntryIndex, FileData, FormatError, Hole, Kind, Stream, Timestamp, Tree,

@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::FormatError;
-use super::tree::{
-    Anchor, EntryIndex, FileData, Hole, Kind, NewEntry, Owner, Timestamp, Tree, TreeBuilder, Xattr,
-};
+use super::tree::{Anchor, EntryIndex, FileData, Hole, Kind, Owner, Timestamp, Tree, Xattr};
+use super::tree_builder::{NewEntry, TreeBuilder};
 use crate::relpath::RelPath;
 
 /// A tree's columns.

@@ -1,22 +1,20 @@
 //! The middle of a save: read, cut, hash, drop what the store has, compress.
 //!
-//! One thread hands out work, rayon does it. A piece of work is a bundle of
-//! small files or a few MiB of a large one; it is handed out only when the
-//! budget has room for its bytes, so a slow store or disk holds back reading
-//! instead of filling the memory. Workers never wait: what cannot go on comes
-//! back as an [`Event`].
+//! A piece of work is a bundle of small files or a few MiB of a large one.
+//! [`super::dispatch`] hands them out, rayon does them. Workers never wait: what
+//! cannot go on comes back as an [`Event`].
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::{Receiver, Sender, select, unbounded};
+use crossbeam_channel::Sender;
 
 use super::SaveRequest;
+use super::dispatch::Dispatch;
 use super::recall::Recalled;
 use crate::budget::{Budget, FirstError, Permit, lock};
-use crate::chunking::{LargeFileCutter, Plan, Unit};
+use crate::chunking::{LargeFileCutter, Plan};
 use crate::compression::Compression;
 use crate::error::Error;
 use crate::files::{
@@ -35,7 +33,7 @@ const BUDGET: usize = 64 << 20;
 
 /// Bytes of a large file that are read at once: enough chunks to be worth a
 /// task, small enough that one file keeps several threads busy.
-const PIECE: usize = 4 << 20;
+pub(super) const PIECE: usize = 4 << 20;
 
 /// A small file that grew past this while it was saved is cut as a large one.
 const MAX_GROWN: u64 = MAX_CHUNK_LEN as u64 / 8;
@@ -45,58 +43,58 @@ const MAX_ATTEMPTS: u32 = 4;
 
 /// What the files turned out to hold.
 #[derive(Debug, Default)]
-pub(crate) struct Contents {
+pub(super) struct Contents {
     /// For each unit of the plan, and then for each of `grown`, its chunks in
     /// order, with their raw lengths.
-    pub(crate) units: Vec<Vec<(ChunkId, u32)>>,
+    pub(super) units: Vec<Vec<(ChunkId, u32)>>,
     /// Planned as small, grown large meanwhile.
-    pub(crate) grown: Vec<EntryIndex>,
+    pub(super) grown: Vec<EntryIndex>,
     /// Files that are not as the walk saw them.
-    pub(crate) changed: Vec<Changed>,
+    pub(super) changed: Vec<Changed>,
     /// Files whose contents were read.
-    pub(crate) files_read: u64,
+    pub(super) files_read: u64,
 }
 
 /// A file that is not as the walk saw it.
 #[derive(Debug)]
-pub(crate) struct Changed {
-    pub(crate) entry: EntryIndex,
+pub(super) struct Changed {
+    pub(super) entry: EntryIndex,
     /// What it is now; `None` if it is left out.
-    pub(crate) now: Option<(FileStat, Vec<Hole>)>,
+    pub(super) now: Option<(FileStat, Vec<Hole>)>,
 }
 
 /// Work to hand out.
-enum Job {
+pub(super) enum Job {
     Bundle { unit: usize, files: Range<usize> },
     Large(Large),
     Store(Piece),
 }
 
 /// A large file that is being read.
-struct Large {
-    unit: usize,
-    entry: EntryIndex,
-    attempt: u32,
-    number: u32,
+pub(super) struct Large {
+    pub(super) unit: usize,
+    pub(super) entry: EntryIndex,
+    pub(super) attempt: u32,
+    pub(super) number: u32,
     /// `None` before the first piece.
-    reader: Option<LargeReader>,
+    pub(super) reader: Option<LargeReader>,
     /// What was read after the last sure cut.
-    rest: Vec<u8>,
+    pub(super) rest: Vec<u8>,
 }
 
 /// Bytes that were read and cut.
-struct Piece {
-    unit: usize,
-    attempt: u32,
-    number: u32,
-    bytes: Vec<u8>,
-    chunks: Vec<(ChunkId, Range<usize>)>,
-    files: u64,
-    permit: Arc<Permit>,
+pub(super) struct Piece {
+    pub(super) unit: usize,
+    pub(super) attempt: u32,
+    pub(super) number: u32,
+    pub(super) bytes: Vec<u8>,
+    pub(super) chunks: Vec<(ChunkId, Range<usize>)>,
+    pub(super) files: u64,
+    pub(super) permit: Arc<Permit>,
 }
 
 /// What workers tell the thread that hands out work.
-enum Event {
+pub(super) enum Event {
     /// A large file has more to read.
     More(Large),
     /// The index must be loaded before this can go on.
@@ -113,22 +111,22 @@ enum Event {
     IndexLoaded,
 }
 
-pub(crate) struct Cutter<'a> {
-    walked: &'a Walked,
-    plan: &'a Plan,
+pub(super) struct Cutter<'a> {
+    pub(super) walked: &'a Walked,
+    pub(super) plan: &'a Plan,
     request: &'a SaveRequest,
-    repository: Option<&'a Repository>,
-    known: &'a KnownChunks,
-    context: Context<'a>,
+    pub(super) repository: Option<&'a Repository>,
+    pub(super) known: &'a KnownChunks,
+    pub(super) context: Context<'a>,
     compression: Compression,
-    budget: Arc<Budget>,
+    pub(super) budget: Arc<Budget>,
     failure: FirstError,
     unreadable: Mutex<Vec<FileError>>,
     cursors: Mutex<Vec<DirCursor<'a, Walked>>>,
 }
 
 impl<'a> Cutter<'a> {
-    pub(crate) fn new(
+    pub(super) fn new(
         walked: &'a Walked,
         plan: &'a Plan,
         request: &'a SaveRequest,
@@ -152,7 +150,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// Cuts everything and uploads what is new.
-    pub(crate) fn run(self, recalled: Recalled) -> Result<(Contents, Uploaded), Error> {
+    pub(super) fn run(self, recalled: Recalled) -> Result<(Contents, Uploaded), Error> {
         self.begin_progress();
         let nowhere = MemoryStore::new();
         let store = self.repository.map_or(&nowhere as &dyn Store, Repository::store);
@@ -181,12 +179,18 @@ impl<'a> Cutter<'a> {
         self.context.progress.begin(Phase::Save, files.count() as u64, bytes);
     }
 
-    fn goes_on(&self) -> bool {
+    pub(super) fn goes_on(&self) -> bool {
         self.failure.none() && self.context.check().is_ok()
     }
 
     /// Does one job. Runs on a rayon worker, and so must not wait.
-    fn work(&self, job: Job, permit: Arc<Permit>, events: &Sender<Event>, chunks: &ChunkSender) {
+    pub(super) fn work(
+        &self,
+        job: Job,
+        permit: Arc<Permit>,
+        events: &Sender<Event>,
+        chunks: &ChunkSender,
+    ) {
         if !self.goes_on() {
             return tell(events, Event::Nothing);
         }
@@ -394,235 +398,6 @@ fn len_of(range: &Range<usize>) -> u32 {
 }
 
 /// The receiver lives until all tasks have ended.
-fn tell(events: &Sender<Event>, event: Event) {
+pub(super) fn tell(events: &Sender<Event>, event: Event) {
     let _ = events.send(event);
-}
-
-/// Hands out work and gathers what comes back.
-struct Dispatch<'c, 'a> {
-    cutter: &'c Cutter<'a>,
-    chunks: ChunkSender,
-    sender: Sender<Event>,
-    events: Receiver<Event>,
-    /// Jobs that go before the next unit of the plan.
-    first: VecDeque<Job>,
-    next_unit: usize,
-    recalled: Recalled,
-    /// Units that may be recalled, once the index says that the store has them.
-    undecided: Vec<usize>,
-    waiting: Vec<Piece>,
-    loading: bool,
-    running: usize,
-    pieces: Vec<Vec<DonePiece>>,
-    contents: Contents,
-}
-
-/// The chunks of one piece of a unit, with attempt and number.
-type DonePiece = ((u32, u32), Vec<(ChunkId, u32)>);
-
-impl<'c, 'a: 'c> Dispatch<'c, 'a> {
-    fn new(cutter: &'c Cutter<'a>, chunks: ChunkSender, recalled: Recalled) -> Self {
-        let (sender, events) = unbounded();
-        Self {
-            cutter,
-            chunks,
-            sender,
-            events,
-            first: VecDeque::new(),
-            next_unit: 0,
-            recalled,
-            undecided: vec![],
-            waiting: vec![],
-            loading: false,
-            running: 0,
-            pieces: vec![vec![]; cutter.plan.units.len()],
-            contents: Contents::default(),
-        }
-    }
-
-    fn run<'scope, 'env>(
-        mut self,
-        tasks: &rayon::Scope<'c>,
-        threads: &'scope std::thread::Scope<'scope, 'env>,
-    ) -> Contents
-    where
-        'c: 'scope,
-        'a: 'scope,
-    {
-        while self.cutter.goes_on() {
-            self.take_all(None);
-            self.load_index_if_needed(threads);
-            let permit = match self.next_job_len() {
-                None if self.running == 0 && !self.loading => break,
-                None => None,
-                Some(len) => self.cutter.budget.try_take(len),
-            };
-            match permit {
-                Some(permit) => self.hand_out(tasks, permit),
-                // Pieces that wait for the index hold permits: waiting for
-                // permits alone would never end.
-                None => select! {
-                    recv(self.events) -> event => self.take_all(event.ok()),
-                    recv(self.cutter.budget.news()) -> _ => {}
-                },
-            }
-        }
-        self.finish()
-    }
-
-    fn load_index_if_needed<'scope, 'env>(
-        &mut self,
-        threads: &'scope std::thread::Scope<'scope, 'env>,
-    ) where
-        'c: 'scope,
-        'a: 'scope,
-    {
-        if self.loading || (self.waiting.is_empty() && self.undecided.is_empty()) {
-            return;
-        }
-        self.loading = true;
-        let (cutter, sender) = (self.cutter, self.sender.clone());
-        threads.spawn(move || {
-            if let Some(repository) = cutter.repository {
-                cutter.known.load_index(repository, cutter.context);
-            } else {
-                cutter.known.load_nothing();
-            }
-            tell(&sender, Event::IndexLoaded);
-        });
-    }
-
-    /// Bytes that the next job will hold, if there is one to hand out.
-    fn next_job_len(&mut self) -> Option<usize> {
-        while self.first.is_empty() && self.next_unit < self.cutter.plan.units.len() {
-            let unit = self.next_unit;
-            self.next_unit += 1;
-            if !self.recall(unit) {
-                self.first.push_back(self.job(unit));
-            }
-        }
-        self.first.front().map(|job| match job {
-            Job::Bundle { files, .. } => {
-                let tree = &self.cutter.walked.tree;
-                let lens = self.cutter.plan.small[files.clone()].iter();
-                let len: u64 = lens.map(|&entry| tree.data_len(entry)).sum();
-                usize::try_from(len).unwrap_or(usize::MAX)
-            }
-            Job::Large(_) => PIECE,
-            // Already holds its permit.
-            Job::Store(_) => 0,
-        })
-    }
-
-    fn job(&self, unit: usize) -> Job {
-        match self.cutter.plan.units.get(unit) {
-            Some(Unit::Bundle(files)) => Job::Bundle { unit, files: files.clone() },
-            Some(Unit::Large(entry)) => self.large(unit, *entry),
-            None => self.large(unit, self.contents.grown[unit - self.cutter.plan.units.len()]),
-        }
-    }
-
-    fn large(&self, unit: usize, entry: EntryIndex) -> Job {
-        Job::Large(Large { unit, entry, attempt: 0, number: 0, reader: None, rest: vec![] })
-    }
-
-    /// Takes a unit's chunks from the stat record, if the store has them.
-    /// `true` if there is nothing to do for it now.
-    fn recall(&mut self, unit: usize) -> bool {
-        let Some(chunks) = &self.recalled.units[unit] else {
-            return false;
-        };
-        let presence = chunks.iter().map(|(id, _)| self.cutter.known.presence(id));
-        // `Presence` is ordered from the best to the worst.
-        match presence.max() {
-            Some(Presence::Absent) => return false,
-            Some(Presence::Unknown) => self.undecided.push(unit),
-            Some(Presence::Present) | None => {
-                let (files, bytes) = self.size(unit);
-                self.cutter.context.progress.advance(files, bytes);
-                let chunks = self.recalled.units[unit].take().unwrap_or_default();
-                self.pieces[unit] = vec![((0, 0), chunks)];
-            }
-        }
-        true
-    }
-
-    fn size(&self, unit: usize) -> (u64, u64) {
-        let tree = &self.cutter.walked.tree;
-        match &self.cutter.plan.units[unit] {
-            Unit::Bundle(files) => {
-                let entries = &self.cutter.plan.small[files.clone()];
-                (entries.len() as u64, entries.iter().map(|&entry| tree.data_len(entry)).sum())
-            }
-            Unit::Large(entry) => (1, tree.data_len(*entry)),
-        }
-    }
-
-    fn hand_out(&mut self, tasks: &rayon::Scope<'c>, permit: Permit) {
-        let Some(job) = self.first.pop_front() else {
-            return;
-        };
-        self.contents.files_read += match &job {
-            Job::Bundle { files, .. } => files.len() as u64,
-            Job::Large(large) if large.number == 0 && large.attempt == 0 => 1,
-            _ => 0,
-        };
-        self.running += 1;
-        let (cutter, events, chunks) = (self.cutter, self.sender.clone(), self.chunks.clone());
-        tasks.spawn(move |_| cutter.work(job, Arc::new(permit), &events, &chunks));
-    }
-
-    fn take_all(&mut self, first: Option<Event>) {
-        first.into_iter().for_each(|event| self.take(event));
-        while let Ok(event) = self.events.try_recv() {
-            self.take(event);
-        }
-    }
-
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::More(large) => self.first.push_back(Job::Large(large)),
-            Event::Changed(changed) => self.contents.changed.push(changed),
-            Event::Grown(entry) => {
-                let unit = self.pieces.len();
-                self.pieces.push(vec![]);
-                self.contents.grown.push(entry);
-                self.first.push_back(self.job(unit));
-            }
-            Event::Nothing => self.running -= 1,
-            Event::Wait(piece) => {
-                self.running -= 1;
-                self.waiting.push(piece);
-            }
-            Event::Done { unit, attempt, number, chunks } => {
-                self.running -= 1;
-                self.pieces[unit].push(((attempt, number), chunks));
-            }
-            Event::IndexLoaded => {
-                self.loading = false;
-                // These go first: they hold the permits that others wait for.
-                for piece in self.waiting.drain(..) {
-                    self.first.push_front(Job::Store(piece));
-                }
-                for unit in std::mem::take(&mut self.undecided) {
-                    if !self.recall(unit) {
-                        let job = self.job(unit);
-                        self.first.push_back(job);
-                    }
-                }
-            }
-        }
-    }
-
-    fn finish(self) -> Contents {
-        let mut contents = self.contents;
-        for mut pieces in self.pieces {
-            pieces.sort_unstable_by_key(|(order, _)| *order);
-            // A file that changed was read again: only the last attempt counts.
-            let last = pieces.last().map_or(0, |((attempt, _), _)| *attempt);
-            pieces.retain(|((attempt, _), _)| *attempt == last);
-            contents.units.push(pieces.into_iter().flat_map(|(_, chunks)| chunks).collect());
-        }
-        contents
-    }
 }

@@ -7,6 +7,7 @@
 
 mod assemble;
 mod cut;
+mod dispatch;
 mod recall;
 
 use std::path::PathBuf;
