@@ -215,3 +215,14 @@ fn the_command_line_page_names_every_command() {
         .collect();
     assert_eq!(listed, COMMANDS.into_iter().collect(), "this test's list of commands is old");
 }
+
+#[test]
+fn the_page_of_benches_names_every_bench() {
+    let page = read(Path::new("docs/benchmarks.md"));
+    for entry in fs::read_dir(repository().join("benches")).expect("there are benches") {
+        let name = entry.expect("the directory can be read").file_name();
+        let path = format!("benches/{}", name.to_string_lossy());
+        let is_there = !path.ends_with(".rs") || page.contains(&format!("`{path}`"));
+        assert!(is_there, "docs/benchmarks.md does not name {path}");
+    }
+}

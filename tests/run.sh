@@ -21,14 +21,15 @@ need() {
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$2" > /dev/null
 }
 
-# Installs a component of the toolchain if it is missing.
+# Installs a component of the toolchain if it is missing: with rustup, or where
+# cargo itself came without it, Debian's package.
 component() {
     cargo "$1" --version > /dev/null 2>&1 && return
     say "install $2"
     if command -v rustup > /dev/null; then
         rustup --quiet component add "$2"
     else
-        need "cargo-$1" "$2"
+        need "cargo-$1" "$3"
     fi
 }
 
@@ -40,8 +41,8 @@ need cc gcc
 need python3 python3
 need diff diffutils
 need find findutils
-component fmt rustfmt
-component clippy clippy
+component fmt rustfmt rustfmt
+component clippy clippy rust-clippy
 
 say "cargo fmt --check"
 cargo fmt --check
@@ -60,4 +61,4 @@ say "cargo bench --locked --no-run"
 cargo bench --locked --no-run --quiet
 # Last, so that the results are what a log ends with.
 say "cargo test --locked"
-cargo test --locked
+cargo test --locked --no-fail-fast
