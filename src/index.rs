@@ -132,7 +132,7 @@ fn read_deltas(
                     }
                     match repository.delta(&object.key) {
                         Ok(Some(delta)) => lock(&known).extend(delta.chunks.rows().iter().copied()),
-                        // A flush merged it meanwhile.
+                        // Deleted meanwhile.
                         Ok(None) => {}
                         Err(error) => {
                             let error = error.to_string();

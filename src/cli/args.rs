@@ -12,7 +12,7 @@ Exit codes:
   0    done (a restore or delete that found nothing is done, too)
   1    failed
   2    the command line is wrong
-  3    nothing was found (lookup, show; restore with --fail-on-miss)
+  3    nothing was found (lookup, show, verify KEY; restore with --fail-on-miss)
   4    the store holds damaged or missing data
   5    the store cannot be used
   130  interrupted
@@ -21,7 +21,7 @@ Results go to stdout, progress and messages to stderr.";
 
 /// Save and restore directories between CI jobs, uploading only what changed.
 #[derive(Debug, Parser)]
-#[command(name = "larder", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "larder", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) global: Global,

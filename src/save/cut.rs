@@ -1,8 +1,8 @@
 //! The middle of a save: read, cut, hash, drop what the store has, compress.
 //!
 //! A piece of work is a bundle of small files or a few MiB of a large one.
-//! [`super::dispatch`] hands them out, rayon does them. Workers never wait: what
-//! cannot go on comes back as an [`Event`].
+//! [`super::dispatch`] hands them out, rayon does them. Workers never wait for
+//! the store: what cannot go on comes back as an [`Event`].
 
 use std::io;
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::files::{
     DirCursor, FileError, FileStat, LargeReader, ReadOutcome, Seen, Walked, read_small,
 };
-use crate::format::{EntryIndex, Hole, Kind, MAX_CHUNK_LEN};
+use crate::format::{EntryIndex, Hole, Kind};
 use crate::ids::ChunkId;
 use crate::index::{KnownChunks, Presence};
 use crate::progress::{Context, Phase, Warning};
@@ -35,8 +35,9 @@ const BUDGET: usize = 64 << 20;
 /// task, small enough that one file keeps several threads busy.
 pub(super) const PIECE: usize = 4 << 20;
 
-/// A small file that grew past this while it was saved is cut as a large one.
-const MAX_GROWN: u64 = MAX_CHUNK_LEN as u64 / 8;
+/// What the files of a bundle may grow to together while they are saved, in
+/// bytes: far above any planned bundle, and below [`crate::format::MAX_CHUNK_LEN`].
+const MAX_GROWN: u64 = 4 << 20;
 
 /// How often a large file that changes while it is read is read again.
 const MAX_ATTEMPTS: u32 = 4;
@@ -222,7 +223,7 @@ impl<'a> Cutter<'a> {
         for &entry in entries {
             let seen = self.seen(entry);
             let read =
-                cursor.entry(entry).and_then(|at| read_small(at, seen, MAX_GROWN, &mut bytes));
+                cursor.entry(entry).and_then(|at| read_small(at, seen, room(&bytes), &mut bytes));
             match read {
                 Ok(ReadOutcome::Same) => {}
                 Ok(ReadOutcome::Changed(stat)) => {
@@ -337,7 +338,8 @@ impl<'a> Cutter<'a> {
                 let _ = chunks.send(chunk);
             }
         }
-        self.context.progress.advance(piece.files, piece.bytes.len() as u64);
+        let bytes = piece.chunks.iter().map(|(_, range)| range.len() as u64).sum();
+        self.context.progress.advance(piece.files, bytes);
         let done = piece.chunks.iter().map(|(id, range)| (*id, len_of(range))).collect();
         let Piece { unit, attempt, number, .. } = piece;
         tell(events, Event::Done { unit, attempt, number, chunks: done });
@@ -385,6 +387,12 @@ impl<'a> Cutter<'a> {
         let now = Seen { identity: stat.identity, size: stat.size, mtime: stat.mtime };
         self.seen(entry) != now || self.walked.tree.holes(entry) != reader.holes()
     }
+}
+
+/// How large the next file of a bundle may have grown: past that, it is cut as
+/// a large one.
+fn room(bundle: &[u8]) -> u64 {
+    MAX_GROWN.saturating_sub(bundle.len() as u64)
 }
 
 enum Why {
