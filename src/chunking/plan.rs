@@ -133,3 +133,122 @@ impl Realms {
         tree.entry(file).parent.and_then(|parent| self.nearest[(parent - self.start) as usize])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Anchor, FileData, NewEntry, Timestamp, TreeBuilder};
+    use crate::relpath::RelPath;
+
+    /// A small `node_modules`: packages from tiny to heavy, a large file among
+    /// small ones, empty files, and two packages that are the same.
+    fn sample() -> Tree {
+        let mut builder = TreeBuilder::default();
+        builder.begin_mount(Anchor::WorkingDirectory, RelPath::new("m").unwrap()).unwrap();
+        let mut push = |depth: usize, name: &str, size: Option<u64>| {
+            let kind = match size {
+                Some(size) => Kind::File(FileData { size, at: 0 }),
+                None => Kind::Directory,
+            };
+            let (name, mtime) = (name.as_bytes(), Timestamp::default());
+            builder.push(depth, NewEntry { name, kind, target: b"", mode: 0o644, mtime }).unwrap();
+        };
+        push(0, "m", None);
+        for package in 0..12u64 {
+            push(1, &format!("p{package:02}"), None);
+            // 5, 6, 7 … files of 100, 1,000 or 10,000 bytes and more.
+            let size = 10u64.pow(u32::try_from(package % 3).unwrap() + 2);
+            for file in 0..package + 5 {
+                push(2, &format!("f{file:02}.js"), Some(size + file * 7));
+            }
+            if package == 4 {
+                push(2, "large", Some(5 << 20));
+                push(2, "nothing", Some(0));
+            }
+        }
+        for copy in ["same-1", "same-2"] {
+            push(1, copy, None);
+            for file in 0..30 {
+                push(2, &format!("c{file:02}"), Some(9_000));
+            }
+        }
+        push(1, "z-last.json", Some(40_000));
+        builder.finish().unwrap()
+    }
+
+    fn shown(tree: &Tree, plan: &Plan) -> String {
+        let path = |entry: EntryIndex| String::from_utf8(tree.path(entry)).unwrap();
+        let lines = plan.units.iter().map(|unit| match unit {
+            Unit::Bundle(files) => {
+                let files = &plan.small[files.clone()];
+                let len: u64 = files.iter().map(|&file| tree.data_len(file)).sum();
+                let (first, last) = (path(files[0]), path(files[files.len() - 1]));
+                format!("{len:>7} bytes, {:>3} files: {first} … {last}", files.len())
+            }
+            Unit::Large(entry) => format!("{:>7} bytes: {}", tree.data_len(*entry), path(*entry)),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The format: the units of this tree must never change.
+    #[test]
+    fn golden_plan() {
+        let tree = sample();
+        insta::assert_snapshot!(shown(&tree, &plan(&tree)), @r#"
+       6675 bytes,  11 files: m/p00/f00.js … m/p01/f05.js
+      70147 bytes,   7 files: m/p02/f00.js … m/p02/f06.js
+      10248 bytes,  17 files: m/p03/f00.js … m/p04/f08.js
+    5242880 bytes: m/p04/large
+     100315 bytes,  10 files: m/p05/f00.js … m/p05/f09.js
+      13947 bytes,  23 files: m/p06/f00.js … m/p07/f11.js
+     130546 bytes,  13 files: m/p08/f00.js … m/p08/f12.js
+      17772 bytes,  29 files: m/p09/f00.js … m/p10/f14.js
+     160840 bytes,  16 files: m/p11/f00.js … m/p11/f15.js
+      63000 bytes,   7 files: m/same-1/c00 … m/same-1/c06
+     207000 bytes,  23 files: m/same-1/c07 … m/same-1/c29
+      63000 bytes,   7 files: m/same-2/c00 … m/same-2/c06
+     207000 bytes,  23 files: m/same-2/c07 … m/same-2/c29
+      40000 bytes,   1 files: m/z-last.json … m/z-last.json
+    "#);
+    }
+
+    #[test]
+    fn every_file_with_data_is_in_one_unit() {
+        let tree = sample();
+        let plan = plan(&tree);
+        let mut planned: Vec<EntryIndex> = plan
+            .units
+            .iter()
+            .flat_map(|unit| match unit {
+                Unit::Bundle(files) => plan.small[files.clone()].to_vec(),
+                Unit::Large(entry) => vec![*entry],
+            })
+            .collect();
+        planned.sort_unstable();
+        let with_data: Vec<EntryIndex> =
+            tree.indexes().filter(|&index| tree.data_len(index) > 0).collect();
+        assert_eq!(planned, with_data);
+    }
+
+    /// Packages that are the same have the same bundles, wherever they lie.
+    #[test]
+    fn equal_directories_are_planned_alike() {
+        let tree = sample();
+        let plan = plan(&tree);
+        let bundles_in = |directory: &str| -> Vec<u64> {
+            let inside = |file: EntryIndex| tree.path(file).starts_with(directory.as_bytes());
+            let lens = plan.units.iter().filter_map(|unit| match unit {
+                Unit::Bundle(files) => {
+                    let files = &plan.small[files.clone()];
+                    assert!(files.iter().all(|&file| inside(file) == inside(files[0])));
+                    let len = files.iter().map(|&file| tree.data_len(file)).sum();
+                    inside(files[0]).then_some(len)
+                }
+                Unit::Large(_) => None,
+            });
+            lens.collect()
+        };
+        assert_eq!(bundles_in("m/same-1/"), bundles_in("m/same-2/"));
+        assert!(!bundles_in("m/same-1/").is_empty());
+    }
+}

@@ -59,6 +59,11 @@ pub fn subtree_ends(tree: &Tree, mount: &Mount) -> Vec<EntryIndex> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::super::testing::trees;
     use super::super::{Anchor, FileData, Kind, NewEntry, Timestamp, TreeBuilder};
     use super::*;
     use crate::relpath::RelPath;
@@ -121,5 +126,48 @@ mod tests {
                 "y/e ",
             ]
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_finds_what_a_map_of_paths_finds(one in trees(), two in trees()) {
+            for mount in one.mounts() {
+                for other_mount in two.mounts() {
+                    let found = align(&one, mount, &two, other_mount);
+                    let below = |tree: &Tree, mount: &Mount, index: EntryIndex| {
+                        let path = RelPath::new(tree.path(index)).unwrap();
+                        path.below(&mount.path).unwrap().as_bytes().to_vec()
+                    };
+                    let by_path: HashMap<Vec<u8>, EntryIndex> = other_mount
+                        .entries
+                        .clone()
+                        .map(|index| (below(&two, other_mount, index), index))
+                        .collect();
+                    let expected: Vec<Option<EntryIndex>> = mount
+                        .entries
+                        .clone()
+                        .map(|index| by_path.get(&below(&one, mount, index)).copied())
+                        .collect();
+                    prop_assert_eq!(found, expected);
+                }
+            }
+        }
+
+        #[test]
+        fn a_subtree_ends_where_paths_leave_it(tree in trees()) {
+            for mount in tree.mounts() {
+                let ends = subtree_ends(&tree, mount);
+                for (index, end) in mount.entries.clone().zip(ends) {
+                    let path = RelPath::new(tree.path(index)).unwrap();
+                    let is_below = |other: EntryIndex| {
+                        RelPath::new(tree.path(other)).unwrap().below(&path).is_some()
+                    };
+                    let below = mount.entries.clone().filter(|&other| is_below(other));
+                    prop_assert_eq!(below.collect::<Vec<_>>(), (index..end).collect::<Vec<_>>());
+                }
+            }
+        }
     }
 }

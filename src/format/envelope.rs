@@ -104,20 +104,24 @@ mod tests {
         assert_eq!(open::<Vec<u32>>(KIND, &sealed, 1 << 20), Ok(vec![7; 1000]));
     }
 
+    /// A zstd frame's header has a few bits that mean nothing, or only a hint: a
+    /// flip there changes no value, and that is all that is promised.
     #[test]
-    fn every_damaged_byte_is_noticed() {
-        const TEXT: &str = "a text that is somewhat longer than one word";
-        let sealed = seal(KIND, &TEXT);
+    fn no_damaged_byte_changes_the_value() {
+        let text = "a text that is somewhat longer than one word".to_owned();
+        let sealed = seal(KIND, &text);
+        let mut unnoticed = 0;
         for at in 0..sealed.len() {
             for bit in 0..8 {
                 let mut damaged = sealed.clone();
                 damaged[at] ^= 1 << bit;
-                // Some bits of a zstd frame mean nothing: then what is opened
-                // is what was sealed.
-                let opened = open::<String>(KIND, &damaged, 1 << 20);
-                assert!(opened.is_err() || opened.as_deref() == Ok(TEXT), "byte {at}, bit {bit}");
+                if let Ok(read) = open::<String>(KIND, &damaged, 1 << 20) {
+                    assert_eq!(read, text, "byte {at}, bit {bit}");
+                    unnoticed += 1;
+                }
             }
         }
+        assert!(unnoticed < 8, "{unnoticed} flips were not noticed");
         for len in 0..sealed.len() {
             assert!(open::<String>(KIND, &sealed[..len], 1 << 20).is_err(), "cut to {len}");
         }

@@ -120,3 +120,121 @@ impl Manifest {
         self.tree == other.tree && ids(self) == ids(other)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::trees;
+    use super::super::{FileIdentity, IndexDelta, Kind, Location, StatRecord, Timestamp};
+    use super::*;
+    use crate::ids::{ChunkId, PackId};
+
+    /// Chunks that are long enough for a tree's stream, some of them twice.
+    fn chunks(tree: &Tree, packs: &[u8]) -> (Vec<u32>, ChunkTable) {
+        let end = |index| match tree.entry(index).kind {
+            Kind::File(file) => file.at + tree.data_len(index),
+            _ => 0,
+        };
+        let stream_len = tree.indexes().map(end).max().unwrap_or(0);
+        let mut table = ChunkTable::default();
+        let raw_len = 100_000;
+        for (number, &pack) in packs.iter().enumerate() {
+            let number = u32::try_from(number).unwrap();
+            let location = Location {
+                pack: PackId::from_bytes([pack % 3; 16]),
+                offset: u64::from(number) << 33,
+                stored_len: raw_len - number,
+                raw_len,
+            };
+            table.push(ChunkId::of(&number.to_le_bytes()), location);
+        }
+        let rows = u32::try_from(packs.len()).unwrap();
+        let len = u32::try_from(stream_len.div_ceil(u64::from(raw_len))).unwrap();
+        ((0..len).map(|at| at % rows).collect(), table)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_encoded_is_decoded(
+            tree in trees(),
+            packs in prop::collection::vec(any::<u8>(), 1..20),
+            created in any::<i64>(),
+            known in any::<u64>(),
+        ) {
+            let (sequence, chunks) = chunks(&tree, &packs);
+            let manifest = Manifest {
+                scope: "org/repo".parse().unwrap(),
+                key: "key with spaces".parse().unwrap(),
+                writer: "a test".to_owned(),
+                created,
+                tree,
+                sequence,
+                chunks,
+            };
+            let read = Manifest::decode(&manifest.encode()).unwrap();
+            prop_assert_eq!((&read.scope, &read.key), (&manifest.scope, &manifest.key));
+            prop_assert_eq!((&read.writer, read.created), (&manifest.writer, manifest.created));
+            prop_assert_eq!(&read.tree, &manifest.tree);
+            prop_assert_eq!(&read.sequence, &manifest.sequence);
+            prop_assert_eq!(&read.chunks, &manifest.chunks);
+            prop_assert!(read.same_contents(&manifest));
+
+            let delta = IndexDelta { chunks: manifest.chunks.clone() };
+            prop_assert_eq!(IndexDelta::decode(&delta.encode()), Ok(delta));
+
+            let identity = |index: u32| {
+                let ctime = Timestamp { secs: i64::from(index) - 5, nanos: index };
+                let inode = u64::from(index) + 1;
+                (known >> (index % 64) & 1 == 1).then_some(FileIdentity { device: 7, inode, ctime })
+            };
+            let record = StatRecord {
+                chunking: crate::chunking::parameters(),
+                identities: manifest.tree.indexes().map(identity).collect(),
+                sequence: manifest
+                    .sequence
+                    .iter()
+                    .map(|&row| manifest.chunks.get(row))
+                    .map(|(id, at)| (id, at.raw_len))
+                    .collect(),
+                tree: manifest.tree,
+            };
+            let read = StatRecord::decode(&record.encode()).unwrap();
+            prop_assert_eq!(&read.chunking, &record.chunking);
+            prop_assert_eq!(&read.identities, &record.identities);
+            prop_assert_eq!(&read.sequence, &record.sequence);
+            prop_assert_eq!(&read.tree, &record.tree);
+        }
+    }
+
+    #[test]
+    fn one_kind_is_not_taken_for_another() {
+        let delta = IndexDelta::default().encode();
+        assert_eq!(Manifest::decode(&delta).unwrap_err(), FormatError::WrongKind("manifest"));
+        assert!(StatRecord::decode(&delta).is_err());
+    }
+
+    /// Files must lie in what the chunks hold, however long they claim to be.
+    #[test]
+    fn data_outside_the_chunks_is_refused() {
+        use super::super::{Anchor, FileData, NewEntry, TreeBuilder};
+        let mut builder = TreeBuilder::default();
+        builder.begin_mount(Anchor::Root, crate::relpath::RelPath::new("f").unwrap()).unwrap();
+        let kind = Kind::File(FileData { size: 1 << 40, at: 0 });
+        let mtime = Timestamp::default();
+        builder.push(0, NewEntry { name: b"f", kind, target: b"", mode: 0, mtime }).unwrap();
+        let manifest = Manifest {
+            scope: "s".parse().unwrap(),
+            key: "k".parse().unwrap(),
+            writer: String::new(),
+            created: 0,
+            tree: builder.finish().unwrap(),
+            sequence: vec![],
+            chunks: ChunkTable::default(),
+        };
+        assert!(manifest.check().is_err());
+        assert!(Manifest::decode(&manifest.encode()).is_err());
+    }
+}

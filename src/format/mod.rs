@@ -14,6 +14,8 @@ mod marker;
 mod pack;
 mod stat_record;
 mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tree;
 mod tree_builder;
 mod tree_columns;

@@ -293,3 +293,186 @@ fn take_text<'a>(pool: &'a [u8], at: &mut usize) -> Result<&'a [u8], FormatError
     *at += len + 1;
     Ok(&rest[..len])
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::trees;
+    use super::super::tree::check_stream;
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn columns_hold_all_of_a_tree(tree in trees()) {
+            prop_assert_eq!(Columns::of(&tree).into_tree(), Ok(tree));
+        }
+
+        /// Whatever a column claims, reading it ends in a tree or an error.
+        #[test]
+        fn changed_columns_do_no_harm(tree in trees(), at in any::<usize>(), byte in any::<u8>()) {
+            let mut bytes = rmp_serde::to_vec_named(&Columns::of(&tree)).unwrap();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Ok(columns) = rmp_serde::from_slice::<Columns>(&bytes)
+                && let Ok(tree) = columns.into_tree()
+            {
+                for index in tree.indexes() {
+                    prop_assert!(RelPath::new(tree.path(index)).is_ok());
+                    prop_assert!(tree.entry(index).parent.is_none_or(|parent| parent < index));
+                    if let Kind::HardLink { first } = tree.entry(index).kind {
+                        prop_assert!(matches!(tree.entry(first).kind, Kind::File(_)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The mount `m` with the directory `d`, in it the file `f`, its other name
+    /// `g` and the link `l`; and beside `d` the file `z`.
+    fn sound() -> Columns {
+        Columns {
+            mounts: vec![MountColumns { anchor: 0, path: ByteBuf::from("m"), entries: 6 }],
+            depth: vec![0, 1, 2, 2, 2, 1],
+            kind: ByteBuf::from("ddfhlf"),
+            names: ByteBuf::from("d\0f\0g\0l\0z\0"),
+            mode: vec![0o755; 6],
+            mtime_secs: vec![0; 6],
+            mtime_nanos: vec![0; 6],
+            size: vec![10, 20],
+            targets: ByteBuf::from("to\0"),
+            links: vec![2],
+            ..Columns::default()
+        }
+    }
+
+    #[track_caller]
+    fn refused(what: &str, change: impl FnOnce(&mut Columns)) {
+        let mut columns = sound();
+        change(&mut columns);
+        let read = columns.into_tree();
+        assert!(matches!(read, Err(FormatError::Inconsistent(_))), "{what}: {read:?}");
+    }
+
+    fn names(columns: &mut Columns, names: &[u8]) {
+        columns.names = ByteBuf::from(names);
+    }
+
+    #[test]
+    fn names_stay_in_their_directory() {
+        assert!(sound().into_tree().is_ok());
+        refused("climbs", |c| names(c, b"d\0..\0g\0l\0z\0"));
+        refused("itself", |c| names(c, b"d\0.\0g\0l\0z\0"));
+        refused("two levels", |c| names(c, b"d\0a/b\0g\0l\0z\0"));
+        refused("absolute", |c| names(c, b"/d\0f\0g\0l\0z\0"));
+        refused("empty", |c| names(c, b"d\0\0g\0l\0z\0"));
+        refused("twice", |c| names(c, b"d\0f\0f\0l\0z\0"));
+        refused("not sorted", |c| names(c, b"d\0f\0l\0g\0z\0"));
+        refused("twice beside a directory", |c| names(c, b"d\0f\0g\0l\0d\0"));
+        refused("one too few", |c| names(c, b"d\0f\0g\0l\0"));
+        refused("one too many", |c| names(c, b"d\0f\0g\0l\0z\0zz\0"));
+        refused("not ended", |c| names(c, b"d\0f\0g\0l\0z"));
+    }
+
+    #[test]
+    fn parents_are_directories_before_their_entries() {
+        refused("two roots", |c| c.depth[1] = 0);
+        refused("no root", |c| c.depth[0] = 1);
+        refused("a level is left out", |c| c.depth[1] = 2);
+        refused("below a file", |c| c.depth[3] = 3);
+        refused("below a link", |c| c.depth[5] = 3);
+        refused("deep", |c| c.depth[4] = u32::MAX);
+        refused("the root is a file with entries", |c| c.kind = ByteBuf::from("fdfhlf"));
+    }
+
+    #[test]
+    fn hard_links_lead_to_earlier_files() {
+        refused("itself", |c| c.links = vec![3]);
+        refused("a later file", |c| c.links = vec![5]);
+        refused("a directory", |c| c.links = vec![1]);
+        refused("a symbolic link", |c| {
+            c.kind = ByteBuf::from("ddlhff");
+            c.links = vec![2];
+        });
+        refused("nothing", |c| c.links = vec![u32::MAX]);
+        refused("another hard link", |c| {
+            c.kind = ByteBuf::from("ddfhhf");
+            c.targets = ByteBuf::new();
+            c.links = vec![2, 3];
+        });
+    }
+
+    #[test]
+    fn mounts_do_not_overlap() {
+        let two = |first: (u8, &str), second: (u8, &str)| {
+            let mount = |(anchor, path): (u8, &str)| {
+                let path = ByteBuf::from(path);
+                MountColumns { anchor, path, entries: 1 }
+            };
+            Columns {
+                mounts: vec![mount(first), mount(second)],
+                depth: vec![0, 0],
+                kind: ByteBuf::from("dd"),
+                mode: vec![0o755; 2],
+                mtime_secs: vec![0; 2],
+                mtime_nanos: vec![0; 2],
+                ..Columns::default()
+            }
+            .into_tree()
+        };
+        assert!(two((0, "a"), (0, "b")).is_ok());
+        assert!(two((0, "a"), (1, "a")).is_ok());
+        assert!(two((0, "a"), (0, "a-")).is_ok());
+        assert!(two((0, "a"), (0, "a")).is_err(), "the same");
+        assert!(two((0, "a"), (0, "a/b")).is_err(), "inside");
+        assert!(two((0, ""), (0, "x")).is_err(), "inside the anchor");
+        assert!(two((0, "a/b"), (0, "a")).is_err(), "around");
+        assert!(two((0, "b"), (0, "a")).is_err(), "not sorted");
+        assert!(two((1, "a"), (0, "b")).is_err(), "anchors not sorted");
+        assert!(two((0, "../a"), (0, "b")).is_err(), "climbs");
+        assert!(two((2, "/etc"), (2, "x")).is_err(), "absolute");
+        assert!(two((3, "a"), (3, "b")).is_err(), "unknown anchor");
+        refused("fewer entries than claimed", |c| c.mounts[0].entries = 7);
+        refused("more entries than claimed", |c| c.mounts[0].entries = 5);
+        refused("none", |c| c.mounts.clear());
+    }
+
+    #[test]
+    fn entries_are_within_bounds() {
+        refused("mode", |c| c.mode[2] = 0o10000);
+        refused("nanoseconds", |c| c.mtime_nanos[2] = 1_000_000_000);
+        refused("size", |c| c.size[0] = u64::MAX);
+        refused("target", |c| c.targets = ByteBuf::from("\0"));
+        refused("kind", |c| c.kind = ByteBuf::from("ddfhlx"));
+        refused("one size too many", |c| c.size.push(1));
+        refused("hole past the end", |c| c.holes = vec![(2, vec![(5, 6)])]);
+        refused("hole that overflows", |c| c.holes = vec![(2, vec![(5, u64::MAX)])]);
+        refused("holes that overlap", |c| c.holes = vec![(2, vec![(0, 5), (4, 2)])]);
+        refused("empty hole", |c| c.holes = vec![(2, vec![(0, 0)])]);
+        refused("holes of a directory", |c| c.holes = vec![(1, vec![(0, 1)])]);
+        refused("attributes of nothing", |c| c.xattrs = vec![(6, vec![Default::default()])]);
+        refused("owners of some", |c| c.owners = vec![(0, 0); 5]);
+        refused("data past the end of all", |c| {
+            c.jump_file = vec![2];
+            c.jump_at = vec![u64::MAX];
+        });
+    }
+
+    #[test]
+    fn no_byte_belongs_to_two_files() {
+        let placed = |at: u64| {
+            let mut columns = sound();
+            columns.jump_file = vec![5];
+            columns.jump_at = vec![at];
+            columns.into_tree().unwrap()
+        };
+        // `f` has the bytes 0..10, `z` has 20.
+        assert!(check_stream(&placed(10), 30).is_ok());
+        assert!(check_stream(&placed(11), 31).is_ok());
+        assert!(check_stream(&placed(9), 30).is_err(), "a byte of both");
+        assert!(check_stream(&placed(0), 30).is_err(), "all of one in the other");
+        assert!(check_stream(&placed(11), 30).is_err(), "not in the stream");
+    }
+}

@@ -183,17 +183,8 @@ impl There<'_> {
         vouched: Option<&Vouched<'_>>,
     ) -> Action {
         let there = &self.walked.tree;
-        let same_metadata = || {
-            let (a, b) = (self.tree.entry(index), there.entry(found));
-            let mode_counts = a.kind != Kind::Symlink;
-            (!mode_counts || a.mode == b.mode)
-                && a.mtime == b.mtime
-                && (!self.request.owner || self.tree.owner(index) == there.owner(found))
-                && (!self.request.xattrs || self.tree.xattrs(index) == there.xattrs(found))
-        };
-        let in_place = || {
-            if same_metadata() { Action::Keep } else { Action::Mend }
-        };
+        let same_metadata = || self.has_same_metadata(index, found);
+        let in_place = || self.in_place(index, found);
         match (self.tree.entry(index).kind, there.entry(found).kind) {
             (Kind::Directory, Kind::Directory) => in_place(),
             (Kind::Symlink, Kind::Symlink)
@@ -220,12 +211,35 @@ impl There<'_> {
         }
     }
 
+    /// What to do for an entry whose contents are in place.
+    fn in_place(&self, index: EntryIndex, found: EntryIndex) -> Action {
+        if self.has_same_metadata(index, found) { Action::Keep } else { Action::Mend }
+    }
+
+    fn has_same_metadata(&self, index: EntryIndex, found: EntryIndex) -> bool {
+        let there = &self.walked.tree;
+        let (a, b) = (self.tree.entry(index), there.entry(found));
+        let mode_counts = a.kind != Kind::Symlink;
+        (!mode_counts || a.mode == b.mode)
+            && a.mtime == b.mtime
+            && (!self.request.owner || self.tree.owner(index) == there.owner(found))
+            && (!self.request.xattrs || self.tree.xattrs(index) == there.xattrs(found))
+    }
+
     /// A directory with contents gives way to something else only if the user
     /// wants to be rid of what the cache does not hold.
     fn check_replaceable(&self, index: EntryIndex, found: EntryIndex) -> Result<(), Error> {
         let there = &self.walked.tree;
-        let is_filled = there.entry(found).kind == Kind::Directory
-            && there.entries().get(found as usize + 1).is_some_and(|e| e.parent == Some(found));
+        let is_directory = there.entry(found).kind == Kind::Directory;
+        let holds_entries =
+            there.entries().get(found as usize + 1).is_some_and(|e| e.parent == Some(found));
+        // What is no part of a tree counts, too.
+        let holds_others = || {
+            let location = self.walked.location(found);
+            let mut others = self.walked.skipped.iter().map(|skipped| &skipped.path);
+            others.any(|path| path.starts_with(&location))
+        };
+        let is_filled = is_directory && (holds_entries || holds_others());
         let wants_directory = self.tree.entry(index).kind == Kind::Directory;
         if is_filled && !wants_directory && !self.request.delete_extra {
             let why = "it is a directory with contents, and the cache holds something else \
@@ -284,24 +298,20 @@ impl There<'_> {
             if is_same[&index]
                 && let Some(found) = matches[(index - start) as usize]
             {
-                let (a, b) = (self.tree.entry(index), self.walked.tree.entry(found));
-                let same = a.mode == b.mode && a.mtime == b.mtime;
-                comparison.actions[index as usize] = if same { Action::Keep } else { Action::Mend };
+                comparison.actions[index as usize] = self.in_place(index, found);
             }
         }
         self.settle_links(comparison);
     }
 
-    /// Other names of files that were checked follow them.
+    /// Other names of files that were checked follow them. They still are to be
+    /// checked if the file is: whoever settles that settles it for them.
     fn settle_links(&self, comparison: &mut Comparison) {
         for index in self.mount.entries.clone() {
             if let Kind::HardLink { first } = self.tree.entry(index).kind
                 && comparison.action(index) == Action::Check
             {
-                comparison.actions[index as usize] = match comparison.action(first) {
-                    Action::Check => Action::Replace,
-                    settled => settled,
-                };
+                comparison.actions[index as usize] = comparison.action(first);
             }
         }
     }

@@ -3,12 +3,12 @@
 //! A few threads fetch ranges of packs, ahead of the work and bounded in
 //! memory; rayon unpacks, checks and writes them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::RestoreRequest;
-use super::compare::Comparison;
+use super::compare::{Action, Comparison};
 use super::stage::Stage;
 use super::write::{FileWriter, WriteError, Written};
 use crate::budget::{Budget, FirstError, Permit, lock};
@@ -101,6 +101,14 @@ pub(super) fn fetch(
     failure.into_result()?;
     let mut written = writer.finish();
     written.fetched_bytes = fetched;
+    // A file that is in place takes its other names along.
+    let same: HashSet<EntryIndex> = written.same.iter().copied().collect();
+    written.same.extend(tree.indexes().filter(|&index| match tree.entry(index).kind {
+        Kind::HardLink { first } => {
+            comparison.action(index) == Action::Check && same.contains(&first)
+        }
+        _ => false,
+    }));
     Ok(written)
 }
 

@@ -60,7 +60,8 @@ impl Finish<'_> {
         let mut first = DirCursor::new(tree, &self.stage);
         let mut live = DirCursor::new(tree, &self.stage.live);
         let same: BTreeSet<EntryIndex> = self.written.same.iter().copied().collect();
-        for entry in tree.indexes().filter(|&entry| self.comparison.is_new(entry)) {
+        let is_new = |&entry: &EntryIndex| self.comparison.is_new(entry) && !same.contains(&entry);
+        for entry in tree.indexes().filter(is_new) {
             let metadata = metadata(tree, entry, self.request);
             let made = match tree.entry(entry).kind {
                 Kind::Symlink => staged
@@ -158,14 +159,16 @@ impl Finish<'_> {
     ) -> io::Result<FileIdentity> {
         let from = staged.entry(entry)?;
         let to = live.entry(entry)?;
-        if self.comparison.action(entry) != Action::Create {
-            let is_directory = self.tree.entry(entry).kind == Kind::Directory;
-            let there = files::look_at(to);
-            let is_obstacle =
-                there.is_ok_and(|stat| is_directory || stat.file_type == FileType::Directory);
-            if is_obstacle {
-                files::remove(to)?;
-            }
+        let is_directory = self.tree.entry(entry).kind == Kind::Directory;
+        let is_new_place = self.comparison.action(entry) == Action::Create;
+        let is_obstacle = files::look_at(to).is_ok_and(|there| match there.file_type {
+            // No walk sees these, so the place was taken for free.
+            FileType::Other(_) => is_directory,
+            FileType::Directory => !is_new_place,
+            FileType::Regular | FileType::Symlink => is_directory && !is_new_place,
+        });
+        if is_obstacle {
+            files::remove(to)?;
         }
         match files::rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -234,6 +237,22 @@ impl Finish<'_> {
         !more && stat.is_ok_and(|s| (s.mode, s.mtime) == (metadata.mode, metadata.mtime))
     }
 
+    /// Another name for a file, made or moved, changes the file's ctime: what
+    /// was noted when the file itself was finished does not hold any more.
+    fn look_at_linked_files(&self, identities: &mut [Option<FileIdentity>]) {
+        let mut live = DirCursor::new(self.tree, &self.stage.live);
+        for entry in self.tree.indexes().filter(|&entry| self.comparison.is_new(entry)) {
+            let Kind::HardLink { first } = self.tree.entry(entry).kind else { continue };
+            // What was not known to last is not known to now.
+            if let Some(noted) = &mut identities[first as usize]
+                && let Ok(stat) = live.entry(first).and_then(files::look_at)
+                && stat.identity.inode == noted.inode
+            {
+                *noted = stat.identity;
+            }
+        }
+    }
+
     /// Leaves a stat record for each mount. Failing to costs the next save
     /// time, and so is only a warning.
     fn write_records(&self, same: &BTreeSet<EntryIndex>) {
@@ -250,6 +269,7 @@ impl Finish<'_> {
         for &(entry, identity) in &self.written.identities {
             identities[entry as usize] = Some(identity);
         }
+        self.look_at_linked_files(&mut identities);
         let stream = self.manifest.stream();
         let sequence: Vec<_> =
             (0..stream.len()).map(|at| (stream.id(at), stream.chunk_len(at))).collect();

@@ -1,6 +1,6 @@
 //! The end of a save: from contents to a manifest and stat records.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -60,7 +60,7 @@ pub(super) fn assemble(
         new_chunks: uploaded.chunks.rows().len() as u64,
         new_raw_bytes: uploaded.chunks.rows().iter().map(|(_, at)| u64::from(at.raw_len)).sum(),
         uploaded_bytes: uploaded.bytes,
-        reused_chunks: (chunks.rows().len() - uploaded.chunks.rows().len()) as u64,
+        reused_chunks: reused(&chunks, uploaded),
         packs_written: uploaded.packs,
         ..SaveReport::default()
     };
@@ -164,6 +164,13 @@ fn chunk_table(
         sequence.push(row);
     }
     (sequence, table)
+}
+
+/// Chunks that were not uploaded. Of those that were, some may be in no file:
+/// what was read of a file that then changed.
+fn reused(chunks: &ChunkTable, uploaded: &Uploaded) -> u64 {
+    let new: HashSet<ChunkId> = uploaded.chunks.rows().iter().map(|&(id, _)| id).collect();
+    chunks.rows().iter().filter(|(id, _)| !new.contains(id)).count() as u64
 }
 
 /// Leaves a stat record for each mount. Failing to costs the next save time,
