@@ -299,7 +299,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::testing::trees;
-    use super::super::tree::check_stream;
+    use super::super::tree_builder::check_stream;
     use super::*;
 
     proptest! {
