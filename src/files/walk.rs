@@ -92,20 +92,17 @@ impl Places for Walked {
 }
 
 impl Walked {
-    /// The state that a regular file was seen in.
-    ///
-    /// # Panics
-    /// If the entry is no regular file.
-    pub fn state(&self, entry: EntryIndex) -> FileState<'_> {
+    /// The state that a regular file was seen in; `None` for anything else.
+    pub fn state(&self, entry: EntryIndex) -> Option<FileState<'_>> {
         let Kind::File(file) = self.tree.entry(entry).kind else {
-            panic!("only files have states");
+            return None;
         };
-        FileState {
+        Some(FileState {
             identity: self.identities[entry as usize],
             size: file.size,
             mtime: self.tree.entry(entry).mtime,
             holes: self.tree.holes(entry),
-        }
+        })
     }
 
     /// Where an entry lies on this machine.

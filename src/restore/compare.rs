@@ -15,7 +15,8 @@ use crate::budget::lock;
 use crate::error::Error;
 use crate::files::{self, DirCursor, FileType, WalkOptions, WalkSource, Walked};
 use crate::format::{
-    EntryIndex, FileIdentity, Kind, Manifest, Mount, StatRecord, Stream, Tree, align, subtree_ends,
+    EntryIndex, FileData, FileIdentity, Kind, Manifest, Mount, StatRecord, Stream, Tree, align,
+    subtree_ends,
 };
 use crate::ids::ChunkId;
 use crate::progress::Context;
@@ -41,7 +42,8 @@ pub(super) enum Action {
 pub(super) struct Comparison {
     /// For each entry of the tree.
     pub(super) actions: Vec<Action>,
-    /// For each kept entry, its identity, if it was there long enough.
+    /// For each kept entry, its identity, if no later change of it can go
+    /// unnoticed.
     pub(super) identities: Vec<Option<FileIdentity>>,
     /// For each kept or mended directory, the file system it lies on.
     pub(super) devices: Vec<u64>,
@@ -163,7 +165,9 @@ impl There<'_> {
             let identity = self.walked.identities[found as usize];
             comparison.actions[index as usize] = action;
             comparison.devices[index as usize] = identity.device;
-            comparison.identities[index as usize] = lasting(identity, self.walked.began);
+            let vouched = vouched.as_ref().is_some_and(|vouched| vouched.recorded(found).is_some());
+            comparison.identities[index as usize] =
+                if vouched { Some(identity) } else { lasting(identity, self.walked.began) };
         }
         self.check_contents(&matches, comparison, context);
         if self.request.delete_extra {
@@ -428,12 +432,16 @@ impl<'a> Vouched<'a> {
         Self { record, stream: record.stream(), walked, matches }
     }
 
+    /// Where in the record's stream the file's data is, if the file that is
+    /// there is as it was recorded.
+    fn recorded(&self, found: EntryIndex) -> Option<FileData> {
+        let recorded = self.matches.get(found as usize).copied().flatten()?;
+        self.record.unchanged(recorded, self.walked.state(found)?)
+    }
+
     /// Whether the file that is there has had these contents all the time.
     fn has_contents(&self, found: EntryIndex, stream: &Stream, at: u64, len: u64) -> bool {
-        let Some(recorded) = self.matches.get(found as usize).copied().flatten() else {
-            return false;
-        };
-        let Some(file) = self.record.unchanged(recorded, self.walked.state(found)) else {
+        let Some(file) = self.recorded(found) else {
             return false;
         };
         let ours = stream.pieces(at, len).map(|p| (stream.id(p.position), p.offset, p.len));

@@ -39,12 +39,15 @@ pub(super) fn assemble(
     contents: &Contents,
     known: &KnownChunks,
     uploaded: &Uploaded,
+    mut vouched: Vec<bool>,
     request: &SaveRequest,
 ) -> Result<Assembled, Error> {
-    let left_out = apply_changes(&mut walked, contents);
+    let left_out = apply_changes(&mut walked, &mut vouched, contents);
     place_files(&mut walked, plan, contents, &left_out);
-    let mut identities: Vec<_> =
-        walked.identities.iter().map(|&identity| lasting(identity, walked.began)).collect();
+    let lasts = |(&identity, vouched)| {
+        if vouched { Some(identity) } else { lasting(identity, walked.began) }
+    };
+    let mut identities: Vec<_> = walked.identities.iter().zip(vouched).map(lasts).collect();
     let mut tree = walked.tree;
     if !left_out.is_empty() {
         let (kept, origins) = tree.select(|index| !left_out.contains_key(&index));
@@ -85,10 +88,12 @@ pub(super) fn assemble(
 /// Entries that are not to be in the manifest.
 type LeftOut = HashMap<EntryIndex, ()>;
 
-/// Takes over what files were found to be when they were read.
-fn apply_changes(walked: &mut Walked, contents: &Contents) -> LeftOut {
+/// Takes over what files were found to be when they were read. The records do
+/// not vouch for those any more.
+fn apply_changes(walked: &mut Walked, vouched: &mut [bool], contents: &Contents) -> LeftOut {
     let mut left_out = LeftOut::new();
     for changed in &contents.changed {
+        vouched[changed.entry as usize] = false;
         match &changed.now {
             None => {
                 left_out.insert(changed.entry, ());

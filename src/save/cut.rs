@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 
 use super::SaveRequest;
 use super::dispatch::Dispatch;
-use super::recall::Recalled;
+use super::recall::RecalledUnits;
 use crate::budget::{Budget, FirstError, Permit, lock};
 use crate::chunking::{LargeFileCutter, Plan};
 use crate::compression::Compression;
@@ -151,7 +151,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// Cuts everything and uploads what is new.
-    pub(super) fn run(self, recalled: Recalled) -> Result<(Contents, Uploaded), Error> {
+    pub(super) fn run(self, recalled: RecalledUnits) -> Result<(Contents, Uploaded), Error> {
         self.begin_progress();
         let nowhere = MemoryStore::new();
         let store = self.repository.map_or(&nowhere as &dyn Store, Repository::store);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::cut::{Contents, Cutter, Event, Job, Large, PIECE, Piece, tell};
-use super::recall::Recalled;
+use super::recall::RecalledUnits;
 use crate::budget::Permit;
 use crate::chunking::Unit;
 use crate::format::EntryIndex;
@@ -28,7 +28,7 @@ pub(super) struct Dispatch<'c, 'a> {
     /// Jobs that go before the next unit of the plan.
     first: VecDeque<Job>,
     next_unit: usize,
-    recalled: Recalled,
+    recalled: RecalledUnits,
     /// Units that may be recalled, once the index says that the store has them.
     undecided: Vec<usize>,
     waiting: Vec<Piece>,
@@ -42,7 +42,11 @@ pub(super) struct Dispatch<'c, 'a> {
 type DonePiece = ((u32, u32), Vec<(ChunkId, u32)>);
 
 impl<'c, 'a: 'c> Dispatch<'c, 'a> {
-    pub(super) fn new(cutter: &'c Cutter<'a>, chunks: ChunkSender, recalled: Recalled) -> Self {
+    pub(super) fn new(
+        cutter: &'c Cutter<'a>,
+        chunks: ChunkSender,
+        recalled: RecalledUnits,
+    ) -> Self {
         let (sender, events) = unbounded();
         Self {
             cutter,
@@ -158,7 +162,7 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
     /// Takes a unit's chunks from the stat record, if the store has them.
     /// `true` if there is nothing to do for it now.
     fn recall(&mut self, unit: usize) -> bool {
-        let Some(chunks) = &self.recalled.units[unit] else {
+        let Some(chunks) = &self.recalled[unit] else {
             return false;
         };
         let presence = chunks.iter().map(|(id, _)| self.cutter.known.presence(id));
@@ -169,7 +173,7 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
             Some(Presence::Present) | None => {
                 let (files, bytes) = self.size(unit);
                 self.cutter.context.progress.advance(files, bytes);
-                let chunks = self.recalled.units[unit].take().unwrap_or_default();
+                let chunks = self.recalled[unit].take().unwrap_or_default();
                 self.pieces[unit] = vec![((0, 0), chunks)];
             }
         }

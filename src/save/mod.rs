@@ -119,11 +119,12 @@ pub fn save(
         KnownChunks::nothing()
     };
     let plan = plan(&walked.tree);
-    let recalled = recall::recall(&walked, &plan, &records);
+    let recall::Recalled { units, vouched } = recall::recall(&walked, &plan, &records);
     let cutter = cut::Cutter::new(&walked, &plan, request, repository.as_ref(), &known, context);
-    let (contents, uploaded) = cutter.run(recalled)?;
+    let (contents, uploaded) = cutter.run(units)?;
 
-    let assembled = assemble::assemble(walked, &plan, &contents, &known, &uploaded, request)?;
+    let assembled =
+        assemble::assemble(walked, &plan, &contents, &known, &uploaded, vouched, request)?;
     let mut report = assembled.report;
     let manifest = assembled.manifest;
     report.unchanged =

@@ -6,14 +6,21 @@ use std::path::PathBuf;
 
 use crate::chunking::{Plan, Unit};
 use crate::files::Walked;
-use crate::format::{EntryIndex, Kind, StatRecord, Stream, align};
+use crate::format::{EntryIndex, StatRecord, Stream, align};
 use crate::ids::ChunkId;
 
 /// For each unit of a plan, its chunks with their raw lengths, if the record
 /// vouches for all of its files.
+pub(super) type RecalledUnits = Vec<Option<Vec<(ChunkId, u32)>>>;
+
+/// What the records know of the walked mounts.
 #[derive(Debug)]
 pub(super) struct Recalled {
-    pub(super) units: Vec<Option<Vec<(ChunkId, u32)>>>,
+    pub(super) units: RecalledUnits,
+    /// For each entry, whether it is a file that is as its record says. No
+    /// change of it since has gone unnoticed, however short a time ago it was
+    /// recorded.
+    pub(super) vouched: Vec<bool>,
 }
 
 /// Looks up every unit of the plan in the records of the walked mounts.
@@ -23,11 +30,15 @@ pub(super) fn recall(
     records: &HashMap<PathBuf, StatRecord>,
 ) -> Recalled {
     let mut units = vec![None; plan.units.len()];
+    let mut vouched = vec![false; walked.tree.entries().len()];
     for (mount, location) in walked.tree.mounts().iter().zip(&walked.locations) {
         let Some(record) = records.get(location) else {
             continue;
         };
         let memory = Memory::of(walked, mount, record);
+        for (index, at) in mount.entries.clone().zip(&memory.at) {
+            vouched[index as usize] = at.is_some();
+        }
         for (unit, recalled) in plan.units.iter().zip(&mut units) {
             let files = match unit {
                 Unit::Bundle(files) => &plan.small[files.clone()],
@@ -38,7 +49,7 @@ pub(super) fn recall(
             }
         }
     }
-    Recalled { units }
+    Recalled { units, vouched }
 }
 
 /// A record, matched with a walked mount.
@@ -59,9 +70,8 @@ impl<'a> Memory<'a> {
             Some(recorded_mount) => align(tree, mount, recorded, recorded_mount),
             None => vec![],
         };
-        let same = |index: EntryIndex, found: EntryIndex| match tree.entry(index).kind {
-            Kind::File(_) => record.unchanged(found, walked.state(index)).map(|file| file.at),
-            _ => None,
+        let same = |index: EntryIndex, found: EntryIndex| {
+            record.unchanged(found, walked.state(index)?).map(|file| file.at)
         };
         let at = mount
             .entries

@@ -165,8 +165,8 @@ fn a_session_as_a_person_sees_it() {
     raw stored only here files key
     N B N B N B 3 npm-1
     N B N B N B 3 npm-2
-    2 caches hold N B; N B unique, N B stored
-    deduplication 2.00, compression 1.01; the store has 1 pack of N B, N B of that unreferenced
+    2 caches: N B in files, N B unique, N B stored
+    deduplication 2.00, compression 1.01; 1 pack with N B, of which N B unreferenced
     exit 0
     "#);
     insta::assert_snapshot!(say("delete --prefix npm-"), @r#"
