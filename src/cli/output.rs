@@ -18,8 +18,9 @@ pub(super) fn count(count: u64) -> impl Display {
 
 /// A number of things with their name, as in `1 file` or `42,160 files`.
 pub(super) fn things(number: u64, one: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {one}{plural}", count(number))
+    let many = || one.strip_suffix('y').map_or(format!("{one}s"), |stem| format!("{stem}ies"));
+    let name = if number == 1 { one.to_owned() } else { many() };
+    format!("{} {name}", count(number))
 }
 
 /// A duration, as in `0.44 s`.

@@ -98,9 +98,7 @@ fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
     ));
     let removed = match report.removed {
         0 => String::new(),
-        number => {
-            format!(", removed {}", things(number, "extra entry").replace("entrys", "entries"))
-        }
+        number => format!(", removed {}", things(number, "extra entry")),
     };
     output::line(format_args!(
         "fetched {}, {} in place already{removed}, {took}",

@@ -56,10 +56,7 @@ fn print(manifest: &Manifest, files: bool) {
     ));
     for mount in tree.mounts() {
         let entries = u64::from(mount.entries.end - mount.entries.start);
-        output::line(format_args!(
-            "mount     {mount} ({})",
-            things(entries, "entry").replace("entrys", "entries")
-        ));
+        output::line(format_args!("mount     {mount} ({})", things(entries, "entry")));
         if files {
             for index in mount.entries.clone() {
                 output::line(describe(tree, mount, index));
