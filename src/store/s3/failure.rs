@@ -171,9 +171,9 @@ where
     Failure {
         kind,
         again,
-        retry_after: header("retry-after").and_then(|text| text.trim().parse().ok()).map(
-            |seconds: u64| Duration::from_secs(seconds.min(60)),
-        ),
+        retry_after: header("retry-after")
+            .and_then(|text| text.trim().parse().ok())
+            .map(|seconds: u64| Duration::from_secs(seconds.min(60))),
         region: region.filter(|_| is_elsewhere),
         status: Some(status),
         code,
