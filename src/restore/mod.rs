@@ -190,7 +190,7 @@ pub fn restore(
     let stage = stage::Stage::prepare(&tree, &targets, &comparison)?;
     let written =
         fetch::fetch(&repository, &manifest, &tree, &comparison, &stage, request, context)?;
-    if let Some(error) = request.tier.as_ref().and_then(|tier| tier.take_trouble()) {
+    if let Some(error) = request.tier.as_ref().and_then(|tier| tier.settle()) {
         context.progress.warn(Warning::NotKept { error: error.to_string() });
     }
     report.fetched_bytes = written.fetched_bytes;
