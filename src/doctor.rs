@@ -169,7 +169,7 @@ impl Probe<'_> {
         self.latency(report, &first);
         context.check()?;
         self.throughput(report);
-        self.delete(report, first);
+        self.delete(report, &first);
         Ok(())
     }
 
@@ -311,14 +311,14 @@ impl Probe<'_> {
         }
     }
 
-    fn delete(&self, report: &mut Report, first: ObjectKey) {
-        let one = self.store.delete(std::slice::from_ref(&first)).and_then(|failed| {
+    fn delete(&self, report: &mut Report, first: &ObjectKey) {
+        let one = self.store.delete(std::slice::from_ref(first)).and_then(|failed| {
             match failed.into_iter().next() {
                 Some(error) => Err(error),
-                None => match self.store.head(&first) {
+                None => match self.store.head(first) {
                     Err(error) if error.is_not_found() => Ok(()),
                     Err(error) => Err(error),
-                    Ok(_) => Err(damaged(&first)),
+                    Ok(_) => Err(damaged(first)),
                 },
             }
         });

@@ -188,7 +188,8 @@ fn meaning(status: u16, code: Option<&str>, message: &str, region: Option<&str>)
         (None, _) => format!("HTTP {status}"),
     };
     let kind = match (code, status) {
-        (Some("NoSuchKey"), _) => return StoreErrorKind::NotFound,
+        // HEAD has no body, and so no code of S3's: the SDK gives its own.
+        (Some("NoSuchKey"), _) | (Some("NotFound"), 404) => return StoreErrorKind::NotFound,
         (Some("NoSuchBucket"), _) => Kind::NoBucket,
         (None, 404) => return StoreErrorKind::NotFound,
         (Some("ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException"), _) => {

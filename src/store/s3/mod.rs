@@ -202,12 +202,13 @@ impl Store for S3Store {
     ) -> Result<Page, StoreError> {
         check_batch(Operation::List, prefix, limit)?;
         let within = self.name("");
+        let what = if prefix.is_empty() { self.location() } else { prefix.to_owned() };
         let mut page = Page::default();
         let mut after = after.map(|key| self.name(key.as_str()));
         // Other things may lie below the prefix: a page of them alone is none.
         loop {
             let room = limit - page.objects.len();
-            let answer = self.run(Operation::List, prefix, Asked::List, async |_| {
+            let answer = self.run(Operation::List, &what, Asked::List, async |_| {
                 let sent = self
                     .client()
                     .list_objects_v2()
