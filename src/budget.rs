@@ -2,11 +2,12 @@
 //! threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::Error;
+use crate::sync::lock;
 
 /// So many bytes may be in flight at once.
 #[derive(Debug)]
@@ -90,12 +91,6 @@ impl FirstError {
             None => Ok(()),
         }
     }
-}
-
-/// Locks a mutex whose data is sound after every single change, so that
-/// another thread's panic is no reason for a second one.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

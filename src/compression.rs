@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::budget::lock;
 use crate::ids::ChunkId;
+use crate::sync::lock;
 
 /// The levels that zstd's own command line offers without extra flags.
 pub const LEVELS: RangeInclusive<i32> = 1..=19;

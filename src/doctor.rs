@@ -369,6 +369,7 @@ mod tests {
     #[test]
     fn a_sound_store_has_all_abilities_and_keeps_nothing() {
         let store = MemoryStore::new();
+        store.set_clock(SystemTime::now());
         let report = examined(&store);
         let odd: Vec<_> = report.findings.iter().filter(|f| f.verdict != Verdict::Ok).collect();
         assert!(odd.is_empty(), "{odd:?}");

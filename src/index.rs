@@ -10,12 +10,12 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, OnceLock};
 
-use crate::budget::lock;
 use crate::error::Error;
 use crate::format::Location;
 use crate::ids::{ChunkId, Key, Scope};
 use crate::progress::{Context, Warning};
 use crate::repository::{ListedManifest, Repository, StoredManifest};
+use crate::sync::lock;
 
 /// Manifests read beside that of the key itself.
 const NEAR_MANIFESTS: usize = 1;

@@ -62,6 +62,7 @@ pub mod restore;
 pub mod save;
 pub mod stats;
 pub mod store;
+mod sync;
 pub mod tier;
 mod upload;
 pub mod verify;

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use crate::budget::lock;
 use crate::compression::Unpacker;
 use crate::error::Error;
 use crate::format::{FormatError, Layout, Location, Manifest};
@@ -17,6 +16,7 @@ use crate::ids::{ChunkId, Key, PackId, Scope};
 use crate::progress::{Context, Phase};
 use crate::repository::{ListedManifest, Repository};
 use crate::store::{ObjectKey, Store};
+use crate::sync::lock;
 
 /// What to verify.
 #[derive(Debug)]

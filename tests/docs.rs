@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const COMMANDS: [&str; 8] =
-    ["save", "restore", "lookup", "list", "show", "delete", "verify", "stats"];
+const COMMANDS: [&str; 9] =
+    ["save", "restore", "lookup", "list", "show", "delete", "verify", "stats", "doctor"];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -117,11 +117,11 @@ fn every_module_is_on_the_map() {
 
 /// The modules of each layer, the lowest first, as docs/architecture.md has them.
 const LAYERS: [&[&str]; 5] = [
-    &["ids", "relpath", "object_key"],
+    &["ids", "relpath", "object_key", "sync"],
     &["format", "chunking"],
     &["files", "store", "mounts", "records", "tier"],
     &["error", "progress", "budget", "compression", "repository", "index", "upload"],
-    &["save", "restore", "verify", "stats"],
+    &["save", "restore", "verify", "stats", "doctor"],
 ];
 
 fn layer(module: &str) -> usize {

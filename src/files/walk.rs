@@ -19,6 +19,7 @@ use crate::format::{
     Timestamp, Tree, TreeBuilder, Xattr,
 };
 use crate::relpath::RelPath;
+use crate::sync::lock;
 
 /// A mount to walk.
 #[derive(Clone, Debug)]
@@ -224,7 +225,7 @@ impl<'a> Walker<'a> {
     }
 
     fn add<T>(&self, change: impl FnOnce(&mut AllFound) -> T) -> T {
-        change(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut lock(&self.found))
     }
 
     fn error(&self, action: &'static str, path: &[u8], error: io::Error) -> FileError {

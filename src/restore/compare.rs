@@ -11,7 +11,6 @@ use rayon::prelude::*;
 
 use super::RestoreRequest;
 use super::target::Target;
-use crate::budget::lock;
 use crate::error::Error;
 use crate::files::{self, DirCursor, FileType, WalkOptions, WalkSource, Walked};
 use crate::format::{
@@ -21,6 +20,7 @@ use crate::format::{
 use crate::ids::ChunkId;
 use crate::progress::Context;
 use crate::records::lasting;
+use crate::sync::lock;
 
 /// What to do for an entry of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

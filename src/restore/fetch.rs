@@ -17,13 +17,14 @@ use super::compare::{Action, Comparison};
 use super::plan::{self, Fetch, Wanted};
 use super::stage::Stage;
 use super::write::{FileWriter, WriteError, Written};
-use crate::budget::{Budget, FirstError, Permit, lock};
+use crate::budget::{Budget, FirstError, Permit};
 use crate::error::Error;
 use crate::format::{EntryIndex, FormatError, Kind, Layout, Manifest, Tree};
 use crate::ids::PackId;
 use crate::progress::{Context, Phase};
 use crate::repository::Repository;
 use crate::store::{StoreError, StoreErrorKind};
+use crate::sync::lock;
 use crate::tier::{Entry, Tier};
 
 /// Bytes fetched or read, and not yet written.

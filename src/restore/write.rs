@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::RestoreRequest;
 use super::compare::{Action, Comparison};
 use super::stage::{Live, Stage};
-use crate::budget::lock;
 use crate::compression::Unpacker;
 use crate::error::Error;
 use crate::files::{self, DirCursor, FileError, FileStat, LargeFile, Metadata};
 use crate::format::{EntryIndex, FileIdentity, Kind, Manifest, Stream, Tree};
 use crate::ids::ChunkId;
 use crate::progress::Context;
+use crate::sync::lock;
 
 /// What was written.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use crossbeam_channel::Sender;
 use super::SaveRequest;
 use super::dispatch::Dispatch;
 use super::recall::RecalledUnits;
-use crate::budget::{Budget, FirstError, Permit, lock};
+use crate::budget::{Budget, FirstError, Permit};
 use crate::chunking::{LargeFileCutter, Plan};
 use crate::compression::Compression;
 use crate::error::Error;
@@ -26,6 +26,7 @@ use crate::index::{KnownChunks, Presence};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::Repository;
 use crate::store::{MemoryStore, Store};
+use crate::sync::lock;
 use crate::upload::{self, ChunkSender, NewChunk, Uploaded};
 
 /// Bytes of files in memory at once, raw or compressed.

@@ -233,7 +233,7 @@ fn mistakes_have_hints() {
     insta::assert_snapshot!(at("other", "save --key k tree"), @r#"
     2> error: TOP/other is not empty and is not a larder store (it has file)
     2> hint: give --store an empty or new place, or an existing larder store
-    exit 5
+    exit 11
     "#);
     insta::assert_snapshot!(at("other", "list"), @"exit 0");
     insta::assert_snapshot!(at("file", "save --key k tree"), @r#"
@@ -241,12 +241,8 @@ fn mistakes_have_hints() {
     exit 5
     "#);
     insta::assert_snapshot!(say("save tree"), @r#"
-    2> error: the following required arguments were not provided:
-    2> --key <KEY>
-    2> 
-    2> Usage: larder save --key <KEY> --store <LOCATION> <PATH>...
-    2> 
-    2> For more information, try '--help'.
+    2> error: no key is given
+    2> hint: give --key, or name=… in --store
     exit 2
     "#);
     insta::assert_snapshot!(say("delete"), @r#"
@@ -284,25 +280,25 @@ fn stores_of_other_versions_are_refused() {
     insta::assert_snapshot!(say("restore --key k --to out"), @r#"
     2> error: cannot use the store file://TOP/store?sync=never: the store has format version 2; this larder reads version 1
     2> hint: use the larder version that made this store, or start a new store elsewhere
-    exit 5
+    exit 11
     "#);
     set("/chunking/bundle_target", 65_536.into());
     insta::assert_snapshot!(say("save --key k tree"), @r#"
     2> error: cannot use the store file://TOP/store?sync=never: the store's chunking is {"version":1,"large_file":131072,"bundle_target":65536,"fastcdc":[32768,131072,524288]}; this larder uses {"version":1,"large_file":131072,"bundle_target":262144,"fastcdc":[32768,131072,524288]}
     2> hint: use the larder version that made this store, or start a new store elsewhere
-    exit 5
+    exit 11
     "#);
     set("/store", "not an id".into());
     insta::assert_snapshot!(say("list"), @r#"
     2> error: cannot use the store file://TOP/store?sync=never: the format marker is not larder's: the store's id is not a ULID
     2> hint: is this the right place? choose another with --store
-    exit 5
+    exit 11
     "#);
     let before = crate::support::contents(&sandbox.store());
     for arguments in
         ["lookup --key k", "show k", "verify", "stats", "delete k", "save --key k tree --dry-run"]
     {
-        sandbox.larder(arguments.split(' ')).exits(5);
+        sandbox.larder(arguments.split(' ')).exits(11);
     }
     assert_eq!(crate::support::contents(&sandbox.store()), before);
 }

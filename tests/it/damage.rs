@@ -37,12 +37,12 @@ use Place::{Delta, Manifest, Marker, PackBody, PackFooter, StatRecord};
 /// a tree in which everything differs, save, verify, and verify --read-data.
 const MATRIX: &[(Place, Kind, [i32; 5])] = &[
     // Not a store any more: nobody touches it.
-    (Marker, Flip, [5, 5, 5, 5, 5]),
-    (Marker, Truncation, [5, 5, 5, 5, 5]),
-    (Marker, Zeros, [5, 5, 5, 5, 5]),
+    (Marker, Flip, [11, 11, 11, 11, 11]),
+    (Marker, Truncation, [11, 11, 11, 11, 11]),
+    (Marker, Zeros, [11, 11, 11, 11, 11]),
     // Without a marker there is no store: a miss, and nothing may be written
     // among the things of what might be somebody else's.
-    (Marker, Deletion, [0, 0, 5, 0, 0]),
+    (Marker, Deletion, [0, 0, 11, 0, 0]),
     // A save makes a manifest anew, whatever lies there.
     (Manifest, Flip, [4, 4, 0, 4, 4]),
     (Manifest, Truncation, [4, 4, 0, 4, 4]),

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use tokio::sync::Notify;
 
-use crate::budget::lock;
+use crate::sync::lock;
 
 /// Counts requests under way and holds others back.
 #[derive(Debug)]

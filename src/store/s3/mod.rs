@@ -33,7 +33,7 @@ use super::{
     Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError, Version,
     WireRequests, check_batch,
 };
-use crate::budget::lock;
+use crate::sync::lock;
 use config::words;
 pub use config::{
     AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, S3Config, Secret,

@@ -8,6 +8,7 @@ use super::S3Store;
 use super::failure::{Again, Failure};
 use crate::store::error::{RemoteErrorKind, StoreErrorKind};
 use crate::store::{Operation, StoreError, WireRequests};
+use crate::sync::lock;
 
 /// The most times that a request is sent.
 const MAX_ATTEMPTS: u32 = 10;
@@ -213,7 +214,7 @@ impl S3Store {
                     && self.config.endpoint_url.is_none()
                     && self.clients.region() != Some(region) =>
             {
-                *crate::budget::lock(&self.client) = self.clients.client(Some(region));
+                *lock(&self.client) = self.clients.client(Some(region));
                 true
             }
             _ => false,
