@@ -12,9 +12,9 @@ use crate::ids::ChunkId;
 /// The levels that zstd's own command line offers without extra flags.
 pub const LEVELS: RangeInclusive<i32> = 1..=19;
 
-/// Level 3 is zstd's own default: the measurements in `docs/benchmarks.md`
-/// show what others cost and save.
-pub const DEFAULT_LEVEL: i32 = 3;
+/// A first save is bound by compression, and one level more costs more of it
+/// than it saves of space: `docs/design.md` has the measurements.
+pub const DEFAULT_LEVEL: i32 = 2;
 
 /// Compresses chunks on any number of threads; contexts are reused, for making
 /// one costs as much as compressing a small chunk.

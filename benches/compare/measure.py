@@ -116,7 +116,8 @@ def weigh(directory):
                 if (stat.st_dev, stat.st_ino) in seen:
                     continue
                 seen.add((stat.st_dev, stat.st_ino))
-            files += 1
+            # An empty file holds nothing: it is a lock.
+            files += stat.st_size > 0
             size += stat.st_size
     return files, size
 

@@ -10,7 +10,7 @@ use larder::ids::Scope;
 use larder::mounts::Surroundings;
 use larder::progress::Context;
 use larder::records::Records;
-use larder::store::{Metered, Requests, Store, StoreLocation};
+use larder::store::{Metered, Patience, Requests, Store, StoreLocation};
 
 use super::args::{Global, Record};
 use super::exit::{Exit, Failure};
@@ -71,13 +71,17 @@ impl Session {
     }
 
     pub(super) fn store_for_writing(&self) -> Result<CountedStore, Failure> {
-        let store = self.location.open_for_writing().map_err(larder::error::Error::from)?;
+        let store = self.location.open_for_writing(&self.patience()).map_err(larder::error::Error::from)?;
         Ok(Arc::new(Metered::new(store)))
     }
 
     pub(super) fn store_for_reading(&self) -> Result<CountedStore, Failure> {
-        let store = self.location.open_for_reading().map_err(larder::error::Error::from)?;
+        let store = self.location.open_for_reading(&self.patience()).map_err(larder::error::Error::from)?;
         Ok(Arc::new(Metered::new(store)))
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { deadline: None, stop: Arc::clone(&self.stop) }
     }
 
     pub(super) fn context(&self) -> Context<'_> {

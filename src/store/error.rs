@@ -39,7 +39,7 @@ impl fmt::Display for Operation {
 
 /// A request that failed: which one, on what, after how much trying, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} {object}: {kind}")]
+#[error("{operation} {object}: {kind}{}", tried(*attempts, *elapsed))]
 pub struct StoreError {
     /// What was asked for.
     pub operation: Operation,
@@ -52,6 +52,14 @@ pub struct StoreError {
     /// Why it failed.
     #[source]
     pub kind: StoreErrorKind,
+}
+
+/// How much trying a failure took, where that was more than one try.
+fn tried(attempts: u32, elapsed: Duration) -> String {
+    if attempts < 2 {
+        return String::new();
+    }
+    format!(" (tried {attempts} times in {:.1} s)", elapsed.as_secs_f64())
 }
 
 impl StoreError {
@@ -81,6 +89,7 @@ impl StoreError {
                     .into(),
             ),
             StoreErrorKind::Location(error) => error.hint(),
+            StoreErrorKind::Remote(error) => error.hint(),
             _ => None,
         }
     }
@@ -125,9 +134,148 @@ pub enum StoreErrorKind {
     /// The text does not say where the store is.
     #[error("{0}")]
     Location(#[from] InvalidLocation),
-    /// Any other failure of the file system or network.
+    /// A service over the network failed, or did not let this user do it.
+    #[error(transparent)]
+    Remote(RemoteError),
+    /// Any other failure of the file system.
     #[error("{0}")]
     Io(#[source] io::Error),
+}
+
+/// What went wrong between here and a service over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteErrorKind {
+    /// There is no such bucket.
+    NoBucket,
+    /// These credentials may not do this.
+    Denied,
+    /// No credentials were found, or their source failed.
+    NoCredentials,
+    /// The service does not know the credentials.
+    BadCredentials,
+    /// The credentials were good once.
+    Expired,
+    /// This machine's clock and the service's differ too much.
+    ClockSkew,
+    /// The bucket is in another region.
+    WrongRegion,
+    /// The service wants fewer requests.
+    Throttled,
+    /// No answer came in time.
+    TimedOut,
+    /// The service cannot be reached, or the connection broke.
+    Network,
+    /// Whatever answers there is not S3.
+    NotS3,
+    /// The service does not have this ability.
+    Unsupported,
+    /// Something else, in the service's own words.
+    Other,
+}
+
+/// A failure of a service over the network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{detail}", kind.prefix())]
+pub struct RemoteError {
+    /// What it means.
+    pub kind: RemoteErrorKind,
+    /// What the service or the network said of it.
+    pub detail: String,
+    /// The region that the bucket is in, if the service told.
+    pub region: Option<String>,
+}
+
+impl RemoteErrorKind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::NoBucket => "there is no such bucket: ",
+            Self::Denied => "permission denied: ",
+            Self::NoCredentials | Self::WrongRegion | Self::NotS3 | Self::TimedOut => "",
+            Self::BadCredentials => "the credentials are refused: ",
+            Self::Expired => "the credentials have expired: ",
+            Self::ClockSkew => "the clocks differ: ",
+            Self::Throttled => "the service is overloaded: ",
+            Self::Network => "the connection failed: ",
+            Self::Unsupported => "the service cannot do this: ",
+            Self::Other => "the service refused: ",
+        }
+    }
+
+    /// What this is called in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoBucket => "no_bucket",
+            Self::Denied => "denied",
+            Self::NoCredentials => "no_credentials",
+            Self::BadCredentials => "bad_credentials",
+            Self::Expired => "expired",
+            Self::ClockSkew => "clock_skew",
+            Self::WrongRegion => "wrong_region",
+            Self::Throttled => "throttled",
+            Self::TimedOut => "timed_out",
+            Self::Network => "network",
+            Self::NotS3 => "not_s3",
+            Self::Unsupported => "unsupported",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl RemoteError {
+    /// A failure that says nothing of regions.
+    pub fn new(kind: RemoteErrorKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), region: None }
+    }
+
+    /// A bucket that is in another region, of which the service may have told
+    /// the name.
+    pub fn in_region(detail: impl Into<String>, region: Option<&str>) -> Self {
+        let region = region.map(str::to_owned);
+        Self { kind: RemoteErrorKind::WrongRegion, detail: detail.into(), region }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(match self.kind {
+            RemoteErrorKind::NoBucket => {
+                "check the bucket's name, the region and the endpoint_url, or create the bucket".into()
+            }
+            RemoteErrorKind::Denied => "larder needs s3:GetObject, s3:PutObject, s3:DeleteObject \
+                 and s3:ListBucket there (without the last, S3 answers so to what is not there); \
+                 `larder doctor` tells which are missing"
+                .into(),
+            RemoteErrorKind::NoCredentials => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the job \
+                 a role; for a public bucket add anonymous=true to --store"
+                    .into()
+            }
+            RemoteErrorKind::BadCredentials => {
+                "check the access key, its secret, and that they belong to this endpoint".into()
+            }
+            RemoteErrorKind::Expired => {
+                "get new credentials (such as by `aws sso login`), or let larder take on the role \
+                 itself with role_arn in --store: then it renews them"
+                    .into()
+            }
+            RemoteErrorKind::ClockSkew => "set this machine's clock".into(),
+            RemoteErrorKind::WrongRegion => match &self.region {
+                Some(region) => format!("write region={region} in --store").into(),
+                None => "write the bucket's region in --store".into(),
+            },
+            RemoteErrorKind::Throttled => {
+                "try again later, or lower upload_parallelism in --store".into()
+            }
+            RemoteErrorKind::TimedOut | RemoteErrorKind::Network => {
+                "check the endpoint_url, the network and the proxy variables".into()
+            }
+            RemoteErrorKind::NotS3 => "check the endpoint_url: it must be that of the S3 service, \
+                 not of its console or of a proxy's login page"
+                .into(),
+            RemoteErrorKind::Unsupported => {
+                "`larder doctor` tells what the service lacks and what that costs".into()
+            }
+            RemoteErrorKind::Other => return None,
+        })
+    }
 }
 
 impl From<io::Error> for StoreErrorKind {

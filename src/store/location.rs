@@ -3,6 +3,8 @@
 //! ```text
 //! /srv/larder    caches    ~/caches            a directory
 //! file:///srv/larder?sync=never                a directory, with options
+//! s3://bucket/prefix?region=eu-west-1          a bucket
+//! type=s3,bucket=b,prefix=p,region=eu-west-1   the same, as buildx writes it
 //! ```
 //!
 //! A text that begins with letters and a colon is taken for a URL; a directory
@@ -14,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Fsync, LocalStore, Operation, Store, StoreError};
+use super::s3::known_words;
+use super::{Fsync, LocalStore, Operation, Patience, S3Config, S3Store, Store, StoreError};
 
 /// Where a store is and how to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub enum StoreLocation {
         /// Whether puts wait for the disk.
         fsync: Fsync,
     },
+    /// A bucket of S3 or of a server that speaks its protocol.
+    S3(Box<S3Config>),
 }
 
 /// A text that names no store.
@@ -35,9 +40,21 @@ pub enum InvalidLocation {
     /// There is no text.
     #[error("the store's location is empty")]
     Empty,
-    /// S3, which is not in this build.
-    #[error("stores in S3 are not supported by this build yet")]
-    S3,
+    /// A store in S3 without a bucket.
+    #[error("the store's location names no bucket")]
+    NoBucket,
+    /// A part of a location in S3 that has no meaning.
+    #[error("unknown word {0:?} in the store's location")]
+    Word(String),
+    /// A word that was given twice.
+    #[error("the store's location says {0} twice")]
+    Twice(&'static str),
+    /// A field of a list that has no `=`.
+    #[error("{0:?} in the store's location is no word=value")]
+    Field(String),
+    /// One half of a pair of keys.
+    #[error("the store's location has keys without {0}")]
+    HalfOfKeys(&'static str),
     /// A URL of a scheme that no store has.
     #[error("unknown scheme {0:?} of a store")]
     Scheme(String),
@@ -80,7 +97,7 @@ pub fn open(location: &str) -> Result<Arc<dyn Store>, StoreError> {
     let parsed: StoreLocation = location.parse().map_err(|error: InvalidLocation| {
         StoreError::new(Operation::Open, location, error.into())
     })?;
-    parsed.open_for_writing()
+    parsed.open_for_writing(&Patience::default())
 }
 
 impl StoreLocation {
@@ -93,9 +110,10 @@ impl StoreLocation {
     ///
     /// # Errors
     /// If that fails.
-    pub fn open_for_writing(&self) -> Result<Arc<dyn Store>, StoreError> {
+    pub fn open_for_writing(&self, patience: &Patience) -> Result<Arc<dyn Store>, StoreError> {
         match self {
             Self::Directory { root, fsync } => Ok(Arc::new(LocalStore::open(root, *fsync)?)),
+            Self::S3(config) => Self::open_s3(config, patience),
         }
     }
 
@@ -104,12 +122,17 @@ impl StoreLocation {
     ///
     /// # Errors
     /// If what is there is no store.
-    pub fn open_for_reading(&self) -> Result<Arc<dyn Store>, StoreError> {
+    pub fn open_for_reading(&self, patience: &Patience) -> Result<Arc<dyn Store>, StoreError> {
         match self {
             Self::Directory { root, fsync } => {
                 Ok(Arc::new(LocalStore::open_existing(root, *fsync)?))
             }
+            Self::S3(config) => Self::open_s3(config, patience),
         }
+    }
+
+    fn open_s3(config: &S3Config, patience: &Patience) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(S3Store::open(config.clone(), patience.clone())?))
     }
 
     /// Reads a location, `~` standing for `home`.
@@ -121,15 +144,15 @@ impl StoreLocation {
             return Err(InvalidLocation::Empty);
         }
         if let Some(fields) = text.strip_prefix("type=") {
-            return Err(match fields.split(',').next().unwrap_or_default() {
-                "s3" => InvalidLocation::S3,
-                other => InvalidLocation::Type(other.to_owned()),
-            });
+            return match fields.split(',').next().unwrap_or_default() {
+                "s3" => S3Config::parse_csv(text).map(|config| Self::S3(Box::new(config))),
+                other => Err(InvalidLocation::Type(other.to_owned())),
+            };
         }
         match scheme(text) {
             None => Ok(Self::Directory { root: expand_home(text, home)?, fsync: Fsync::default() }),
             Some(("file", rest)) => parse_file_url(rest),
-            Some(("s3", _)) => Err(InvalidLocation::S3),
+            Some(("s3", rest)) => S3Config::parse_url(rest).map(|config| Self::S3(Box::new(config))),
             Some((other, _)) => Err(InvalidLocation::Scheme(other.to_owned())),
         }
     }
@@ -146,9 +169,12 @@ impl FromStr for StoreLocation {
 }
 
 impl fmt::Display for StoreLocation {
-    /// A plain path where that means the same, else a URL.
+    /// A plain path where that means the same, else a URL; no secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Directory { root, fsync } = self;
+        let (root, fsync) = match self {
+            Self::Directory { root, fsync } => (root, fsync),
+            Self::S3(config) => return config.fmt(f),
+        };
         let path = root.to_string_lossy();
         if Self::parse(&path, None).as_ref() == Ok(self) {
             return f.write_str(&path);
@@ -178,7 +204,15 @@ impl InvalidLocation {
         };
         Some(match self {
             Self::Empty => "give a directory, such as --store ~/larder".into(),
-            Self::S3 => "use a directory that the jobs share, such as --store /srv/larder".into(),
+            Self::NoBucket => "write s3://bucket/prefix, or bucket=… after type=s3".into(),
+            Self::Word(given) => known(given, known_words()).into(),
+            Self::Twice(word) => format!("leave one {word} out").into(),
+            Self::Field(_) => "write word=value, separated by commas, in double quotes if the \
+                               value has commas"
+                .into(),
+            Self::HalfOfKeys(_) => {
+                "give both access_key_id and secret_access_key, or neither".into()
+            }
             Self::Scheme(scheme) => {
                 let known = known(scheme, &SCHEMES);
                 format!("{known} (a directory of this name is written ./{scheme}:…)").into()
@@ -186,7 +220,22 @@ impl InvalidLocation {
             Self::Type(given) => known(given, &TYPES).into(),
             Self::Host(_) => "write three slashes, as in file:///srv/larder".into(),
             Self::Parameter(given) => known(given, &PARAMETERS).into(),
-            Self::Value { value, .. } => known(value, &SYNC_VALUES.map(|(name, _)| name)).into(),
+            Self::Value { parameter, value } => match *parameter {
+                "sync" => known(value, &SYNC_VALUES.map(|(name, _)| name)).into(),
+                "mode" => known(value, &["min", "max"]).into(),
+                "checksums" => known(value, &["when_supported", "when_required"]).into(),
+                "sse" => known(value, &["AES256", "aws:kms", "aws:kms:dsse"]).into(),
+                "sse_customer_key" => "give 32 bytes in base64".into(),
+                "touch_refresh" | "connect_timeout" | "read_timeout" => {
+                    "write a duration such as 90s, 24h or 1h30m".into()
+                }
+                "upload_parallelism" => "give a whole number above 0".into(),
+                "tags" => "write name=value pairs, separated by semicolons".into(),
+                "bucket" => "give a bucket's name: letters, digits, dots and hyphens".into(),
+                "prefix" => "use at most 512 bytes without control characters".into(),
+                "endpoint_url" => "write it as https://host or http://host:port".into(),
+                _ => "write true or false".into(),
+            },
             Self::Encoding(_) => "write a percent sign as %25, or give a plain path".into(),
             Self::Home(_) => "write the directory out, or put ./ before the ~".into(),
         })
@@ -249,7 +298,7 @@ fn parse_file_url(rest: &str) -> Result<StoreLocation, InvalidLocation> {
 }
 
 /// Undoes percent-encoding. `None` if it is wrong, or gives what no path has.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -326,10 +375,6 @@ mod tests {
             assert_eq!(found, rendered);
         };
         check("", "the store's location is empty; give a directory, such as --store ~/larder");
-        let s3 = "stores in S3 are not supported by this build yet; \
-                  use a directory that the jobs share, such as --store /srv/larder";
-        check("s3://bucket/prefix", s3);
-        check("type=s3,bucket=b", s3);
         check("type=s4", r#"unknown type "s4" of a store; did you mean "s3"?"#);
         check(
             "flie:///a",
@@ -363,11 +408,8 @@ mod tests {
 
     #[test]
     fn a_store_error_passes_the_hint_on() {
-        let error = open("s3://bucket").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "open s3://bucket: stores in S3 are not supported by this build yet"
-        );
+        let error = open("s4://bucket").unwrap_err();
+        assert_eq!(error.to_string(), r#"open s4://bucket: unknown scheme "s4" of a store"#);
         assert!(error.hint().is_some());
     }
 

@@ -2,7 +2,7 @@
 //! nothing changed means nothing uploaded.
 //!
 //! A request is a call of the store's contract. What a store repeats below
-//! that, after an error or to upload in parts, is not seen from here.
+//! that, after an error or to upload in parts, it counts itself.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +49,32 @@ impl Requests {
             bytes_read: self.bytes_read - earlier.bytes_read,
             bytes_written: self.bytes_written - earlier.bytes_written,
         }
+    }
+}
+
+/// Requests that went over the wire, in the kinds that S3 bills.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WireRequests {
+    /// GET and HEAD.
+    pub get: u64,
+    /// PUT, and POST for long objects and their parts.
+    pub put: u64,
+    /// Pages of listings.
+    pub list: u64,
+    /// Deletes.
+    pub delete: u64,
+    /// Those of all these that were not the first attempt.
+    pub retries: u64,
+}
+
+impl WireRequests {
+    /// What these requests cost, in US dollars, by the list price of S3
+    /// Standard in us-east-1 (`docs/cli.md` has the table). Storage and traffic
+    /// out of the region are not in it.
+    pub fn dollars(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "no one makes 2^52 requests")]
+        let thousands = |count: u64| count as f64 / 1000.0;
+        0.005 * thousands(self.put + self.list) + 0.000_4 * thousands(self.get)
     }
 }
 
@@ -149,6 +175,10 @@ impl<S: Store> Store for Metered<S> {
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
         add(&self.delete, 1);
         self.inner.delete(keys)
+    }
+
+    fn wire_requests(&self) -> Option<WireRequests> {
+        self.inner.wire_requests()
     }
 }
 

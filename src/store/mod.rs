@@ -14,6 +14,8 @@ mod local;
 mod location;
 mod memory;
 mod metered;
+mod patience;
+mod s3;
 
 use std::fmt;
 use std::io;
@@ -24,11 +26,16 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 pub use crate::object_key::{InvalidObjectKey, ObjectKey};
-pub use error::{Operation, StoreError, StoreErrorKind};
+pub use error::{Operation, RemoteError, RemoteErrorKind, StoreError, StoreErrorKind};
 pub use local::{Fsync, LocalStore};
 pub use location::{InvalidLocation, StoreLocation, open};
 pub use memory::{Call, MemoryStore, When};
-pub use metered::{Metered, Requests};
+pub use metered::{Metered, Requests, WireRequests};
+pub use patience::Patience;
+pub use s3::{
+    AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, S3Config, S3Store,
+    Secret,
+};
 
 /// What tells one state of an object from another: S3's entity tag.
 ///
@@ -166,6 +173,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// the result names those that could not be deleted; all others are gone.
     /// Too many keys are a caller's error.
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError>;
+
+    /// What was really sent so far, repetitions and parts of long objects
+    /// included; `None` for a store that is not asked over a network.
+    fn wire_requests(&self) -> Option<WireRequests> {
+        None
+    }
 }
 
 /// Refuses what S3 would refuse, so that no store is laxer than it.
@@ -235,5 +248,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
         (**self).delete(keys)
+    }
+    fn wire_requests(&self) -> Option<WireRequests> {
+        (**self).wire_requests()
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn save_request(tree: &Path) -> SaveRequest {
             location: tree.to_owned(),
         }],
         walk: WalkOptions::default(),
-        level: 3,
+        level: larder::compression::DEFAULT_LEVEL,
         if_absent: false,
         dry_run: false,
         allow_missing: false,

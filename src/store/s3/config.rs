@@ -1,0 +1,558 @@
+//! Where an S3 store is and how to speak to it, as a person writes it.
+//!
+//! ```text
+//! s3://bucket/prefix?region=eu-west-1&endpoint_url=https://s3.example.org
+//! type=s3,bucket=bucket,prefix=prefix,region=eu-west-1,name=main;fallback
+//! ```
+//!
+//! The second form is the one of `docker buildx --cache-to`, read by the rules
+//! of its CSV; both have the same words.
+
+use std::fmt::{self, Write as _};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::store::location::{InvalidLocation, decode};
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever has to send or sign with it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where credentials come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// Where every AWS tool looks: environment, profiles, single sign-on, web
+    /// identity, containers, instances.
+    #[default]
+    Chain,
+    /// These.
+    Keys {
+        /// The access key's id.
+        access_key_id: Secret,
+        /// The access key's secret.
+        secret_access_key: Secret,
+        /// The token of temporary credentials.
+        session_token: Option<Secret>,
+    },
+    /// None: requests are not signed, as public buckets take them.
+    Anonymous,
+}
+
+/// A role to take on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssumeRole {
+    /// The role's ARN.
+    pub arn: String,
+    /// What the session is called in the account's logs.
+    pub session_name: Option<String>,
+    /// What the role's owner asks third parties to name.
+    pub external_id: Option<Secret>,
+}
+
+/// How the server encrypts what is put.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// As the bucket says.
+    #[default]
+    BucketDefault,
+    /// With keys of S3 (SSE-S3).
+    S3,
+    /// With a key of the key management service (SSE-KMS).
+    Kms {
+        /// Two layers of encryption (DSSE-KMS).
+        dual_layer: bool,
+        /// The key; without it the account's own for S3.
+        key_id: Option<String>,
+    },
+    /// With this key, which the server does not keep (SSE-C): 32 bytes.
+    Customer(CustomerKey),
+}
+
+/// A key of 256 bits that encrypts objects on the server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomerKey(pub(super) [u8; 32]);
+
+impl fmt::Debug for CustomerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// When requests carry checksums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksums {
+    /// Whenever the operation has one: CRC-32 on all that is put.
+    #[default]
+    Supported,
+    /// Only where S3 demands one, for servers that do not know the newer ones.
+    Required,
+}
+
+/// What buildx's word `mode` asks to be saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheMode {
+    /// The mounts' files.
+    #[default]
+    Min,
+    /// Also what the local cache holds.
+    Max,
+}
+
+/// Where an S3 store is and how to speak to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Config {
+    /// The bucket's name.
+    pub bucket: String,
+    /// What all object keys of the store begin with, without slashes at its
+    /// ends; empty for the whole bucket.
+    pub prefix: String,
+    /// The bucket's region; if absent it is looked for.
+    pub region: Option<String>,
+    /// Another server than Amazon's, or another way to Amazon's.
+    pub endpoint_url: Option<String>,
+    /// Whether the bucket is in the URL's path or in its host name; if absent,
+    /// chosen by the endpoint.
+    pub path_style: Option<bool>,
+    /// Where credentials come from.
+    pub credentials: CredentialSource,
+    /// The profile of the shared configuration files.
+    pub profile: Option<String>,
+    /// A role to take on with these credentials.
+    pub role: Option<AssumeRole>,
+    /// Through Amazon's edge locations (S3 Transfer Acceleration).
+    pub accelerate: bool,
+    /// Over IPv6 too.
+    pub dual_stack: bool,
+    /// Through endpoints validated by FIPS 140.
+    pub fips: bool,
+    /// How the server encrypts.
+    pub encryption: Encryption,
+    /// The storage class of what is put.
+    pub storage_class: Option<String>,
+    /// Tags of what is put.
+    pub tags: Vec<(String, String)>,
+    /// Pay for requests to somebody else's bucket.
+    pub requester_pays: bool,
+    /// The account that must own the bucket.
+    pub expected_owner: Option<String>,
+    /// More certificates to trust, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// When requests carry checksums.
+    pub checksums: Checksums,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long the server may send nothing, or next to nothing, while an
+    /// answer is due.
+    pub read_timeout: Duration,
+    /// Requests at once.
+    pub parallelism: Option<NonZeroUsize>,
+    /// Whether the server honours conditional puts; if absent, it is believed
+    /// until it says otherwise.
+    pub conditional_writes: Option<bool>,
+    /// Keys that stand for `--key` and `--restore-key` where those are not given.
+    pub names: Vec<String>,
+    /// A save or restore that fails is a warning.
+    pub ignore_error: bool,
+    /// What a save keeps.
+    pub mode: CacheMode,
+    /// How old a cache may be before its use is noted in the store again.
+    pub touch_refresh: Option<Duration>,
+    /// Words that were given and do nothing here.
+    pub without_effect: Vec<&'static str>,
+}
+
+impl S3Config {
+    /// A store in this bucket, below this prefix, with all else by default.
+    pub fn new(bucket: impl Into<String>, prefix: impl Into<String>) -> Self {
+        let prefix: String = prefix.into();
+        Self {
+            bucket: bucket.into(),
+            prefix: prefix.trim_matches('/').to_owned(),
+            region: None,
+            endpoint_url: None,
+            path_style: None,
+            credentials: CredentialSource::Chain,
+            profile: None,
+            role: None,
+            accelerate: false,
+            dual_stack: false,
+            fips: false,
+            encryption: Encryption::BucketDefault,
+            storage_class: None,
+            tags: vec![],
+            requester_pays: false,
+            expected_owner: None,
+            ca_file: None,
+            checksums: Checksums::Supported,
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(30),
+            parallelism: None,
+            conditional_writes: None,
+            names: vec![],
+            ignore_error: false,
+            mode: CacheMode::Min,
+            touch_refresh: None,
+            without_effect: vec![],
+        }
+    }
+
+    /// Reads what follows `s3:` in a URL.
+    ///
+    /// # Errors
+    /// [`InvalidLocation`], saying what part of it means nothing.
+    pub(in crate::store) fn parse_url(rest: &str) -> Result<Self, InvalidLocation> {
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+        let text = |text: &str| decode(text).ok_or_else(|| InvalidLocation::Encoding(text.into()));
+        let mut words = Words::default();
+        if !bucket.is_empty() {
+            words.set("bucket", &text(bucket)?)?;
+        }
+        words.set("prefix", &text(prefix)?)?;
+        for parameter in query.split('&').filter(|text| !text.is_empty()) {
+            let (word, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            // What a bare word means in a query: it is there.
+            let value = if parameter.contains('=') { text(value)? } else { "true".to_owned() };
+            words.set(word, &value)?;
+        }
+        words.config()
+    }
+
+    /// Reads buildx's words, `type=s3` among them.
+    ///
+    /// # Errors
+    /// [`InvalidLocation`], saying what part of it means nothing.
+    pub(in crate::store) fn parse_csv(text: &str) -> Result<Self, InvalidLocation> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+        let record = reader.records().next().and_then(Result::ok);
+        let mut words = Words::default();
+        for field in record.iter().flatten() {
+            let (word, value) =
+                field.split_once('=').ok_or_else(|| InvalidLocation::Field(field.to_owned()))?;
+            if word != "type" {
+                words.set(word, value)?;
+            }
+        }
+        words.config()
+    }
+
+    /// Whether the bucket goes into the path: it must where the host is no name
+    /// that another could stand before, or where the certificate for such
+    /// names does not match.
+    pub(super) fn uses_path_style(&self) -> bool {
+        self.path_style.unwrap_or_else(|| {
+            let dotted = self.bucket.contains('.');
+            let nameless = self.endpoint_url.as_deref().is_some_and(|url| {
+                let host = host(url);
+                let is_address = host.starts_with('[')
+                    || host.parse::<std::net::Ipv4Addr>().is_ok()
+                    || !host.contains('.');
+                is_address || host.ends_with(".localhost")
+            });
+            dotted || nameless
+        })
+    }
+}
+
+/// The host in a URL, an IPv6 address in its brackets.
+pub(super) fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match authority.find(']') {
+        Some(end) => &authority[..=end],
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// The location as it may be shown to anyone: no secret is in it.
+impl fmt::Display for S3Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}", self.bucket)?;
+        if !self.prefix.is_empty() {
+            write!(f, "/{}", self.prefix)?;
+        }
+        let mut before = '?';
+        let mut word = |word: &str, value: &str| -> fmt::Result {
+            f.write_char(before)?;
+            before = '&';
+            write!(f, "{word}={value}")
+        };
+        if let Some(region) = &self.region {
+            word("region", region)?;
+        }
+        if let Some(url) = &self.endpoint_url {
+            // Some people write a password there.
+            let shown = url.rsplit_once('@').map_or(url.as_str(), |(_, host)| host);
+            word("endpoint_url", shown)?;
+        }
+        Ok(())
+    }
+}
+
+/// All words, as buildx has them where it has them; docs/cli.md says what each
+/// means.
+const WORDS: [&str; 36] = [
+    "access_key_id",
+    "accelerate",
+    "anonymous",
+    "blobs_prefix",
+    "bucket",
+    "ca_file",
+    "checksums",
+    "conditional_writes",
+    "connect_timeout",
+    "dual_stack",
+    "endpoint_url",
+    "expected_bucket_owner",
+    "external_id",
+    "fips",
+    "ignore-error",
+    "manifests_prefix",
+    "mode",
+    "name",
+    "prefix",
+    "profile",
+    "read_timeout",
+    "region",
+    "request_payer",
+    "role_arn",
+    "role_session_name",
+    "secret_access_key",
+    "session_token",
+    "sse",
+    "sse_customer_key",
+    "sse_kms_key_id",
+    "storage_class",
+    "tags",
+    "touch_refresh",
+    "type",
+    "upload_parallelism",
+    "use_path_style",
+];
+
+/// Words while they are being read: some mean something only together.
+#[derive(Default)]
+struct Words {
+    values: std::collections::BTreeMap<&'static str, String>,
+}
+
+impl Words {
+    fn set(&mut self, word: &str, value: &str) -> Result<(), InvalidLocation> {
+        let Some(word) = WORDS.into_iter().find(|known| *known == word) else {
+            return Err(InvalidLocation::Word(word.to_owned()));
+        };
+        if self.values.insert(word, value.to_owned()).is_some() && word != "prefix" {
+            return Err(InvalidLocation::Twice(word));
+        }
+        Ok(())
+    }
+
+    fn text(&self, word: &str) -> Option<String> {
+        self.values.get(word).filter(|value| !value.is_empty()).cloned()
+    }
+
+    fn secret(&self, word: &str) -> Option<Secret> {
+        self.text(word).map(Secret)
+    }
+
+    fn invalid(word: &'static str, value: &str) -> InvalidLocation {
+        InvalidLocation::Value { parameter: word, value: value.to_owned() }
+    }
+
+    fn boolean(&self, word: &'static str) -> Result<Option<bool>, InvalidLocation> {
+        let Some(value) = self.text(word) else { return Ok(None) };
+        match value.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" => Ok(Some(true)),
+            "false" | "0" | "no" => Ok(Some(false)),
+            _ => Err(Self::invalid(word, &value)),
+        }
+    }
+
+    fn flag(&self, word: &'static str) -> Result<bool, InvalidLocation> {
+        self.boolean(word).map(|value| value.unwrap_or(false))
+    }
+
+    /// One of a few words.
+    fn choice<T: Copy>(
+        &self,
+        word: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, InvalidLocation> {
+        let Some(value) = self.text(word) else { return Ok(None) };
+        let found = choices.iter().find(|(name, _)| *name == value);
+        found.map(|(_, choice)| Some(*choice)).ok_or_else(|| Self::invalid(word, &value))
+    }
+
+    fn config(self) -> Result<S3Config, InvalidLocation> {
+        let bucket = self.text("bucket").ok_or(InvalidLocation::NoBucket)?;
+        let is_bucket = (3..=255).contains(&bucket.len())
+            && bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        // An access point's ARN stands where a bucket's name does.
+        if !is_bucket && !bucket.starts_with("arn:") {
+            return Err(Self::invalid("bucket", &bucket));
+        }
+        let prefix = self.text("prefix").unwrap_or_default();
+        if prefix.chars().any(char::is_control) || prefix.len() > 512 {
+            return Err(Self::invalid("prefix", &prefix));
+        }
+        let defaults = S3Config::new(bucket, prefix);
+        let listed = ["manifests_prefix", "blobs_prefix"];
+        Ok(S3Config {
+            region: self.text("region"),
+            endpoint_url: self.endpoint()?,
+            path_style: self.boolean("use_path_style")?,
+            credentials: self.credentials()?,
+            profile: self.text("profile"),
+            role: self.text("role_arn").map(|arn| AssumeRole {
+                arn,
+                session_name: self.text("role_session_name"),
+                external_id: self.secret("external_id"),
+            }),
+            accelerate: self.flag("accelerate")?,
+            dual_stack: self.flag("dual_stack")?,
+            fips: self.flag("fips")?,
+            encryption: self.encryption()?,
+            storage_class: self.text("storage_class").map(|class| class.to_ascii_uppercase()),
+            tags: self.tags()?,
+            requester_pays: self.requester_pays()?,
+            expected_owner: self.text("expected_bucket_owner"),
+            ca_file: self.text("ca_file").map(PathBuf::from),
+            checksums: self
+                .choice(
+                    "checksums",
+                    &[
+                        ("when_supported", Checksums::Supported),
+                        ("when_required", Checksums::Required),
+                    ],
+                )?
+                .unwrap_or_default(),
+            parallelism: match self.text("upload_parallelism") {
+                None => None,
+                Some(value) => Some(
+                    value.parse().map_err(|_| Self::invalid("upload_parallelism", &value))?,
+                ),
+            },
+            conditional_writes: self.boolean("conditional_writes")?,
+            names: self.names(),
+            ignore_error: self.flag("ignore-error")?,
+            mode: self
+                .choice("mode", &[("min", CacheMode::Min), ("max", CacheMode::Max)])?
+                .unwrap_or_default(),
+            touch_refresh: self.duration("touch_refresh")?,
+            connect_timeout: self
+                .duration("connect_timeout")?
+                .unwrap_or(defaults.connect_timeout),
+            read_timeout: self.duration("read_timeout")?.unwrap_or(defaults.read_timeout),
+            without_effect: listed.into_iter().filter(|word| self.text(word).is_some()).collect(),
+            ..defaults
+        })
+    }
+
+    /// An endpoint; without a scheme, https is meant.
+    fn endpoint(&self) -> Result<Option<String>, InvalidLocation> {
+        let Some(url) = self.text("endpoint_url") else { return Ok(None) };
+        let url = if url.contains("://") { url } else { format!("https://{url}") };
+        let is_http = url.starts_with("http://") || url.starts_with("https://");
+        if !is_http || host(&url).is_empty() || url.contains(char::is_whitespace) {
+            return Err(Self::invalid("endpoint_url", &url));
+        }
+        Ok(Some(url.trim_end_matches('/').to_owned()))
+    }
+
+    fn credentials(&self) -> Result<CredentialSource, InvalidLocation> {
+        if self.flag("anonymous")? {
+            return Ok(CredentialSource::Anonymous);
+        }
+        match (self.secret("access_key_id"), self.secret("secret_access_key")) {
+            (Some(access_key_id), Some(secret_access_key)) => Ok(CredentialSource::Keys {
+                access_key_id,
+                secret_access_key,
+                session_token: self.secret("session_token"),
+            }),
+            (None, None) => Ok(CredentialSource::Chain),
+            (Some(_), None) => Err(InvalidLocation::HalfOfKeys("secret_access_key")),
+            (None, Some(_)) => Err(InvalidLocation::HalfOfKeys("access_key_id")),
+        }
+    }
+
+    fn encryption(&self) -> Result<Encryption, InvalidLocation> {
+        if let Some(key) = self.text("sse_customer_key") {
+            use base64::Engine as _;
+            // The value stays out of the message: it is a secret.
+            let bytes = base64::engine::general_purpose::STANDARD.decode(key).ok();
+            let key = bytes.and_then(|bytes| bytes.try_into().ok());
+            let key = key.ok_or(Self::invalid("sse_customer_key", "***"))?;
+            return Ok(Encryption::Customer(CustomerKey(key)));
+        }
+        let key_id = self.text("sse_kms_key_id");
+        let Some(value) = self.text("sse") else {
+            return Ok(match key_id {
+                Some(_) => Encryption::Kms { dual_layer: false, key_id },
+                None => Encryption::BucketDefault,
+            });
+        };
+        match value.as_str() {
+            "AES256" => Ok(Encryption::S3),
+            "aws:kms" => Ok(Encryption::Kms { dual_layer: false, key_id }),
+            "aws:kms:dsse" => Ok(Encryption::Kms { dual_layer: true, key_id }),
+            _ => Err(Self::invalid("sse", &value)),
+        }
+    }
+
+    /// `name=value` pairs, separated by semicolons.
+    fn tags(&self) -> Result<Vec<(String, String)>, InvalidLocation> {
+        let text = self.text("tags").unwrap_or_default();
+        let pairs = text.split(';').filter(|pair| !pair.is_empty());
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=').or_else(|| pair.split_once(':'))?;
+            (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+        };
+        pairs.map(|text| pair(text).ok_or_else(|| Self::invalid("tags", text))).collect()
+    }
+
+    /// `requester`, as S3 calls it, or a truth value.
+    fn requester_pays(&self) -> Result<bool, InvalidLocation> {
+        match self.text("request_payer").as_deref() {
+            Some("requester") => Ok(true),
+            _ => self.flag("request_payer"),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let text = self.text("name").unwrap_or_default();
+        text.split(';').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A duration such as `90s`, `24h` or `1h30m`, and not nothing.
+    fn duration(&self, word: &'static str) -> Result<Option<Duration>, InvalidLocation> {
+        let Some(value) = self.text(word) else { return Ok(None) };
+        let duration = humantime::parse_duration(&value).ok().filter(|time| !time.is_zero());
+        duration.map(Some).ok_or_else(|| Self::invalid(word, &value))
+    }
+}
+
+/// The words that may stand in a location, for suggestions.
+pub(in crate::store) fn words() -> &'static [&'static str] {
+    &WORDS
+}
