@@ -73,8 +73,13 @@ fn a_wrong_secret() {
     let wrong = |command: &mut Command| {
         command.env("AWS_SECRET_ACCESS_KEY", WRONG);
     };
-    let told =
-        refused(&job, &job.location(), wrong, "the credentials are refused", "check the access key");
+    let told = refused(
+        &job,
+        &job.location(),
+        wrong,
+        "the credentials are refused",
+        "check the access key",
+    );
     assert!(told.contains("SignatureDoesNotMatch"), "{told}");
 }
 
@@ -148,11 +153,13 @@ fn a_bucket_in_another_region() {
 fn an_endpoint_that_answers_with_a_web_page() {
     let Some(job) = Job::with_tree() else { return };
     // A login page, a console, a proxy that refuses.
-    for status in [200, 403, 404] {
+    for (status, error) in [
+        (200, "not that of an S3 service"),
+        (403, "web page (HTTP 403)"),
+        (404, "web page (HTTP 404)"),
+    ] {
         job.proxy.plan([Rule::always(Fault::html(status))]);
-        let told =
-            refused(&job, &job.location(), nothing, "web page", "check the endpoint_url");
-        assert!(told.contains(&format!("HTTP {status}")), "{told}");
+        refused(&job, &job.location(), nothing, error, "check the endpoint_url");
     }
 }
 
@@ -262,7 +269,10 @@ fn secrets_in_the_location_are_not_printed() {
             let mut command = job.bare([verbosity, "save", "--key", "k", "tree"]);
             let run = job.run(command.env("LARDER_STORE", &location));
             assert!(matches!(run.code, Some(2 | 5)), "{location}: {run:?}");
-            assert!(!format!("{run:?}").contains(WRONG), "{location}: a secret is printed: {run:?}");
+            assert!(
+                !format!("{run:?}").contains(WRONG),
+                "{location}: a secret is printed: {run:?}"
+            );
             assert!(run.stderr.contains("error: "), "{run:?}");
         }
     }

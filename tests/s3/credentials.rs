@@ -49,8 +49,7 @@ fn assert_signed(log: &[Entry], session: Option<&str>) {
 fn from_the_location_before_the_environment() {
     let Some((job, _)) = job(HOUR) else { return };
     let keys = &job.bucket.server.keys;
-    let words =
-        format!("&access_key_id={}&secret_access_key={}", keys.access_key, keys.secret_key);
+    let words = format!("&access_key_id={}&secret_access_key={}", keys.access_key, keys.secret_key);
     let others = [("AWS_ACCESS_KEY_ID", "nobody"), ("AWS_SECRET_ACCESS_KEY", "nothing")];
     save(&job, &words, &others).ok();
     assert_signed(&job.proxy.take_log(), None);
@@ -242,10 +241,8 @@ fn from_a_container() {
 fn from_an_instance() {
     let Some((job, fakes)) = job(HOUR) else { return };
     let url = fakes.url("");
-    let variables = [
-        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*url),
-        ("AWS_EC2_METADATA_DISABLED", "false"),
-    ];
+    let variables =
+        [("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*url), ("AWS_EC2_METADATA_DISABLED", "false")];
     save(&job, "", &variables).ok();
     assert_signed(&job.proxy.take_log(), Some(SESSION));
     let keys = fakes.calls("/latest/meta-data/iam/security-credentials/instance-role");

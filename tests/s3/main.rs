@@ -23,3 +23,4 @@ mod round_trip;
 mod sandbox;
 mod server;
 mod support;
+mod surroundings;

@@ -7,7 +7,10 @@
 //! LARDER_TEST_S3=http://127.0.0.1:9000
 //! LARDER_TEST_S3_ACCESS_KEY=… LARDER_TEST_S3_SECRET_KEY=…
 //! LARDER_TEST_S3_SERVER=rgw       what it is: rgw, moto, or another name
+//! LARDER_TEST_S3_TLS=https://127.0.0.1:9443 LARDER_TEST_S3_CA=/tmp/ca.pem
 //! ```
+//!
+//! The last two are left out where there is no TLS.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -90,6 +93,12 @@ impl Server {
     pub(crate) fn address(&self) -> SocketAddr {
         let authority = self.endpoint.trim_start_matches("http://").trim_end_matches('/');
         authority.parse().expect("LARDER_TEST_S3 is http://ADDRESS:PORT")
+    }
+
+    /// Its address for TLS, and the file with its certificate.
+    pub(crate) fn tls(&self) -> Option<(String, String)> {
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        Some((variable("LARDER_TEST_S3_TLS")?, variable("LARDER_TEST_S3_CA")?))
     }
 
     /// Whether it refuses what S3 refuses: moto takes any key and any checksum.

@@ -18,7 +18,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-state=${CARGO_TARGET_DIR:-$here/../../target}/s3-server
+state=${CARGO_TARGET_DIR:-$(dirname "$(dirname "$here")")/target}/s3-server
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/larder-tests
 
 # What the tests were written against. A suite moves on: then `start` says so.
@@ -97,14 +97,15 @@ start_rgw() {
     [ "$found" = "$rgw_version" ] ||
         say "$suite has moved on: this is radosgw $found, the tests know $rgw_version"
     cp "$0" "$state/root/server.sh"
-    # shellcheck disable=SC2046 # two words
-    set -- $(free_ports 2)
+    # shellcheck disable=SC2046 # three words
+    set -- $(free_ports 3)
     # Mounts and processes in namespaces of their own: the host sees no mount,
     # and one signal ends all.
     setsid unshare --mount --propagation private --pid --fork --kill-child \
-        sh "$here/server.sh" enter "$state/root" "$1" "$2" \
+        sh "$here/server.sh" enter "$state/root" "$@" \
         > "$state/log" 2>&1 < /dev/null &
     echo $! > "$state/pid"
+    tls="LARDER_TEST_S3_TLS=https://127.0.0.1:$2 LARDER_TEST_S3_CA=$state/root/ca.pem"
     await "$state/root/ready" "$1"
 }
 
@@ -114,16 +115,22 @@ enter() {
         mount --rbind "/$dir" "$1/$dir"
     done
     mount -t proc proc "$1/proc"
-    exec chroot "$1" sh /server.sh serve "$2" "$3"
+    root=$1
+    shift
+    exec chroot "$root" sh /server.sh serve "$@"
 }
 
-# In the chroot: an empty cluster of one monitor, one OSD and one gateway. This
-# is process 1 of its namespace, so the three end with it.
+# In the chroot: an empty cluster of one monitor, one OSD and one gateway, which
+# takes HTTP on the first port and HTTPS on the second; the third is the
+# monitor's. This is process 1 of its namespace, so the three end with it.
 serve() {
     run=/run/larder
     mkdir -p "$run/mon" "$run/osd" "$run/rgw"
     cluster=$(cat /proc/sys/kernel/random/uuid)
     osd=$(cat /proc/sys/kernel/random/uuid)
+    openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 30 \
+        -subj /CN=larder-tests -addext subjectAltName=IP:127.0.0.1 \
+        -addext basicConstraints=critical,CA:FALSE -keyout "$run/key.pem" -out /ca.pem
     # One copy of everything, small pools, and no waiting for others to agree.
     # The memory bound is the OSD's cache; its file is sparse.
     cat > "$run/ceph.conf" << CONF
@@ -131,7 +138,7 @@ serve() {
 fsid = $cluster
 keyring = $run/keyring
 mon_initial_members = a
-mon_host = v1:127.0.0.1:$2
+mon_host = v1:127.0.0.1:$3
 public_addr = 127.0.0.1
 cluster_addr = 127.0.0.1
 ms_bind_msgr2 = false
@@ -159,7 +166,7 @@ osd_memory_target = 1073741824
 bluestore_block_size = 21474836480
 [client.rgw]
 rgw_data = $run/rgw
-rgw_frontends = beast endpoint=127.0.0.1:$1
+rgw_frontends = beast endpoint=127.0.0.1:$1 ssl_endpoint=127.0.0.1:$2 ssl_certificate=/ca.pem ssl_private_key=$run/key.pem
 CONF
     export CEPH_CONF="$run/ceph.conf"
     ceph-authtool --create-keyring "$run/mon.keyring" --gen-key -n mon. --cap mon 'allow *'
@@ -168,7 +175,7 @@ CONF
     ceph-authtool "$run/keyring" --gen-key -n osd.0 --cap mon 'allow profile osd' --cap osd 'allow *'
     ceph-authtool "$run/keyring" --gen-key -n client.rgw --cap mon 'allow *' --cap osd 'allow *'
     ceph-authtool "$run/mon.keyring" --import-keyring "$run/keyring"
-    monmaptool --create --fsid "$cluster" --addv a "[v1:127.0.0.1:$2]" "$run/monmap"
+    monmaptool --create --fsid "$cluster" --addv a "[v1:127.0.0.1:$3]" "$run/monmap"
     ceph-mon --mkfs -i a --monmap "$run/monmap" --keyring "$run/mon.keyring"
     ceph-mon -f -i a &
     timeout 60 ceph osd new "$osd"
@@ -193,6 +200,7 @@ start_moto() {
         : > "$venv/complete"
     fi
     port=$(free_ports 1)
+    tls=
     setsid "$venv/bin/moto_server" -H 127.0.0.1 -p "$port" > "$state/log" 2>&1 < /dev/null &
     echo $! > "$state/pid"
     await "$state/pid" "$port"
@@ -214,7 +222,7 @@ await() {
     say "$kind answers on port $2"
     echo "export AWS_ENDPOINT_URL=http://127.0.0.1:$2 AWS_ACCESS_KEY_ID=$access_key" \
         "AWS_SECRET_ACCESS_KEY=$secret_key AWS_REGION=us-east-1" \
-        "LARDER_TEST_S3_SERVER=$kind" > "$state/variables"
+        "LARDER_TEST_S3_SERVER=$kind" "$tls" > "$state/variables"
     cat "$state/variables"
 }
 
@@ -265,7 +273,6 @@ stop() {
 case ${1-} in
 start) start ;;
 stop) stop ;;
-enter) enter "$2" "$3" "$4" ;;
-serve) serve "$2" "$3" ;;
+enter | serve) "$@" ;;
 *) say "use: start or stop" && exit 2 ;;
 esac

@@ -157,7 +157,11 @@ impl Peer {
 fn serve(shared: &Shared, client: TcpStream) -> io::Result<()> {
     let mut client = Peer::new(client)?;
     let mut server: Option<Peer> = None;
-    while let Some(request) = Head::read(&mut client.from)? {
+    while let Some(mut request) = Head::read(&mut client.from)? {
+        // A client that takes this for its HTTP proxy names the server, too.
+        if let Some((_, rest)) = request.target().split_once("://") {
+            request.first[1] = rest.find('/').map_or("/", |path| &rest[path..]).to_owned();
+        }
         let (entry, fault) = shared.admit(&request);
         if matches!(fault, Some(Fault::ResetBeforeRequest)) {
             return client.reset();
@@ -213,12 +217,7 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    fn run(
-        &self,
-        client: &mut Peer,
-        mut server: Peer,
-        fault: Option<Fault>,
-    ) -> io::Result<After> {
+    fn run(&self, client: &mut Peer, mut server: Peer, fault: Option<Fault>) -> io::Result<After> {
         if matches!(fault, Some(Fault::ResetInRequest)) {
             self.forward(client, &mut server, true)?;
             server.reset()?;

@@ -117,12 +117,9 @@ fn answers_in_the_servers_place() {
 
 #[test]
 fn resets_are_errors_and_the_next_connection_works() {
-    for fault in [
-        Fault::ResetBeforeRequest,
-        Fault::ResetInRequest,
-        Fault::LoseAnswer,
-        Fault::ResetInAnswer,
-    ] {
+    for fault in
+        [Fault::ResetBeforeRequest, Fault::ResetInRequest, Fault::LoseAnswer, Fault::ResetInAnswer]
+    {
         let name = format!("{fault:?}");
         let (proxy, mut client) = proxy([Rule::new(Which::default(), When::First(1), fault)]);
         let error = client.ask(PUT).unwrap_err();
@@ -153,8 +150,7 @@ fn bodies_are_cut_bent_and_dripped() {
 fn chance_is_the_same_each_time() {
     let run = || {
         let rare = When::Percent(20, Noise(7));
-        let (proxy, mut client) =
-            proxy([Rule::new(Which::default(), rare, Fault::slow_down())]);
+        let (proxy, mut client) = proxy([Rule::new(Which::default(), rare, Fault::slow_down())]);
         for _ in 0..50 {
             client.ask(PUT).unwrap();
         }
