@@ -97,6 +97,7 @@ fn save_tree(store: &Arc<dyn Store>, tree: &Path, records: Option<Records>) -> S
         skip_unreadable: false,
         reuse: true,
         records,
+        tier: None,
     };
     alone(|context| save(Arc::clone(store), &request, context)).expect("the tree can be saved")
 }
@@ -112,6 +113,7 @@ fn restore_tree(store: &Arc<dyn Store>, to: &Path, records: Option<Records>) -> 
         owner: false,
         xattrs: false,
         records,
+        tier: None,
     };
     alone(|context| restore(Arc::clone(store), &request, context)).expect("it can be restored")
 }

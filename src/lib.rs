@@ -31,7 +31,7 @@
 //!
 //! 1. words: [`ids`], [`relpath`], [`store::ObjectKey`];
 //! 2. formats, bytes in and bytes out: [`mod@format`], [`chunking`];
-//! 3. edges: [`files`], [`store`], [`mounts`], [`records`];
+//! 3. edges: [`files`], [`store`], [`mounts`], [`records`], [`tier`];
 //! 4. state: [`repository`], the index of known chunks, [`compression`], the
 //!    filling of packs, [`progress`], and the [`error`]s of all below;
 //! 5. conductors, which never use each other: [`save`](mod@save),
@@ -61,5 +61,6 @@ pub mod restore;
 pub mod save;
 pub mod stats;
 pub mod store;
+pub mod tier;
 mod upload;
 pub mod verify;

@@ -56,6 +56,11 @@ pub enum Warning {
         /// What is wrong, as text.
         error: String,
     },
+    /// Chunks could not be kept in the local tier: later restores fetch more.
+    NotKept {
+        /// The error, as text.
+        error: String,
+    },
     /// The local stat record could not be written: the next save reads more.
     NoRecord {
         /// The error, as text.

@@ -2,7 +2,8 @@
 //!
 //! One thread fills packs, a few put them: so packs are put while the next
 //! ones are still being compressed, and a slow store holds back the reading
-//! instead of filling the memory.
+//! instead of filling the memory. What a restore on this machine may want later
+//! goes to the local tier on the way.
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -11,6 +12,7 @@ use crate::budget::{FirstError, Permit};
 use crate::format::{ChunkTable, Layout, PackBuilder};
 use crate::ids::{ChunkId, PackId};
 use crate::store::{PutMode, Store};
+use crate::tier::Tier;
 
 /// Packs are closed once they are this long, in bytes. Long enough that a
 /// first save of 700 MB takes a handful of puts; short enough that a few fit in
@@ -49,6 +51,7 @@ pub(crate) fn start<'scope, 'env: 'scope>(
     scope: &'scope std::thread::Scope<'scope, 'env>,
     store: &'env dyn Store,
     dry_run: bool,
+    tier: Option<&'env Tier>,
     failure: &'env FirstError,
 ) -> (ChunkSender, std::thread::ScopedJoinHandle<'scope, Uploaded>) {
     // Unbounded, for rayon workers must not wait: the permits bound it.
@@ -68,12 +71,13 @@ pub(crate) fn start<'scope, 'env: 'scope>(
             }
         });
     }
-    (sender, scope.spawn(move || fill(&chunks, &packs, failure)))
+    (sender, scope.spawn(move || fill(&chunks, &packs, tier, failure)))
 }
 
 fn fill(
     chunks: &Receiver<NewChunk>,
     packs: &Sender<(PackId, Bytes)>,
+    tier: Option<&Tier>,
     failure: &FirstError,
 ) -> Uploaded {
     let mut uploaded = Uploaded::default();
@@ -94,6 +98,9 @@ fn fill(
             .get_or_insert_with(|| PackBuilder::new(PackId::generate(), PACK_TARGET + (1 << 20)));
         let location = pack.push(chunk.id, &chunk.stored, chunk.raw_len);
         uploaded.chunks.push(chunk.id, location);
+        if let Some(tier) = tier {
+            tier.add(chunk.id, &chunk.stored);
+        }
         drop(chunk.permit);
         if pack.len() >= PACK_TARGET
             && let Some(full) = open.take()

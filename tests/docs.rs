@@ -119,7 +119,7 @@ fn every_module_is_on_the_map() {
 const LAYERS: [&[&str]; 5] = [
     &["ids", "relpath", "object_key"],
     &["format", "chunking"],
-    &["files", "store", "mounts", "records"],
+    &["files", "store", "mounts", "records", "tier"],
     &["error", "progress", "budget", "compression", "repository", "index", "upload"],
     &["save", "restore", "verify", "stats"],
 ];

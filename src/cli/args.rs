@@ -156,7 +156,18 @@ pub(super) struct Save {
     pub(super) xattrs: bool,
 
     #[command(flatten)]
+    pub(super) local_cache: LocalCache,
+
+    #[command(flatten)]
     pub(super) record: Record,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LocalCache {
+    /// Keep chunks in this directory for later restores on this machine, up to SIZE (such as
+    /// 20GB or 512MiB) [default SIZE: 10GB]
+    #[arg(long, env = "LARDER_LOCAL_CACHE", value_name = "DIR[:SIZE]")]
+    pub(super) local_cache: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +205,9 @@ pub(super) struct Restore {
     /// Restore extended attributes, where they were recorded
     #[arg(long)]
     pub(super) xattrs: bool,
+
+    #[command(flatten)]
+    pub(super) local_cache: LocalCache,
 
     #[command(flatten)]
     pub(super) record: Record,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use anstyle::{AnsiColor, Style};
 use larder::error::Error;
 use larder::store::{InvalidLocation, Operation, StoreErrorKind};
+use larder::tier::InvalidTier;
 
 /// The exit codes; `--help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(super) enum Failure {
     Larder(#[from] Error),
     #[error(transparent)]
     Location(#[from] InvalidLocation),
+    #[error(transparent)]
+    LocalCache(#[from] InvalidTier),
     #[error("invalid value {value:?} for --exclude: {why}")]
     Exclude { value: String, why: String },
     #[error("there is no home directory to keep caches in")]
@@ -49,7 +52,10 @@ impl Failure {
             Self::Larder(Error::Store(_) | Error::Marker { .. } | Error::NotAStore { .. }) => {
                 Exit::Store
             }
-            Self::Larder(Error::Name(_)) | Self::Location(_) | Self::Exclude { .. } => Exit::Usage,
+            Self::Larder(Error::Name(_))
+            | Self::Location(_)
+            | Self::LocalCache(_)
+            | Self::Exclude { .. } => Exit::Usage,
             Self::Larder(_) | Self::NoCacheDirectory | Self::NoWorkingDirectory(_) => Exit::Failure,
         }
     }
@@ -64,6 +70,7 @@ impl Failure {
             }
             Self::Larder(error) => error.hint().map(Cow::Owned),
             Self::Location(error) => error.hint(),
+            Self::LocalCache(error) => Some(error.hint().into()),
             Self::NoCacheDirectory => Some("set HOME, or give --store".into()),
             Self::Exclude { .. } | Self::NoWorkingDirectory(_) => None,
         }

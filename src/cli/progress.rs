@@ -170,6 +170,7 @@ fn describe(warning: &Warning) -> String {
             shown(path)
         ),
         Warning::IgnoredDamage { error } => format!("not used: {error}"),
+        Warning::NotKept { error } => format!("the local cache keeps no more chunks: {error}"),
         Warning::NoRecord { error } => format!("the next save will read all files: {error}"),
     }
 }

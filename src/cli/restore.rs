@@ -20,6 +20,7 @@ struct Json<'a> {
     files_compared: u64,
     raw_bytes: u64,
     fetched_bytes: u64,
+    local_cache_bytes: u64,
     removed: u64,
     requests: Requests,
     seconds: f64,
@@ -27,7 +28,7 @@ struct Json<'a> {
 
 pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, Failure> {
     let fail_on_miss = arguments.fail_on_miss;
-    let request = request(session, arguments);
+    let request = request(session, arguments)?;
     let store = session.store_for_reading()?;
     let report = restore(store.clone(), &request, session.context())?;
     let took = session.done();
@@ -42,6 +43,7 @@ pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, F
             files_compared: report.files_compared,
             raw_bytes: report.raw_bytes,
             fetched_bytes: report.fetched_bytes,
+            local_cache_bytes: report.local_cache_bytes,
             removed: report.removed,
             requests,
             seconds: took.as_secs_f64(),
@@ -53,13 +55,14 @@ pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, F
     Ok(if report.hit == Hit::Miss && fail_on_miss { Exit::Miss } else { Exit::Success })
 }
 
-fn request(session: &Session, arguments: args::Restore) -> RestoreRequest {
+fn request(session: &Session, arguments: args::Restore) -> Result<RestoreRequest, Failure> {
     let selection = |given: std::path::PathBuf| {
         let source = session.surroundings.locate(&given);
         Selection { anchor: source.anchor, path: source.path, given }
     };
     let records = session.records(&arguments.record);
-    RestoreRequest {
+    let tier = session.tier(&arguments.local_cache)?;
+    Ok(RestoreRequest {
         scope: session.scope.clone(),
         key: arguments.find.key,
         restore_keys: arguments.find.restore_keys,
@@ -78,7 +81,8 @@ fn request(session: &Session, arguments: args::Restore) -> RestoreRequest {
         owner: arguments.owner,
         xattrs: arguments.xattrs,
         records,
-    }
+        tier,
+    })
 }
 
 fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
@@ -100,8 +104,12 @@ fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
         0 => String::new(),
         number => format!(", removed {}", things(number, "extra entry")),
     };
+    let kept = match report.local_cache_bytes {
+        0 => String::new(),
+        kept => format!(", took {} from the local cache", bytes(kept)),
+    };
     output::line(format_args!(
-        "fetched {}, {} in place already{removed}, {took}",
+        "fetched {}{kept}, {} in place already{removed}, {took}",
         bytes(report.fetched_bytes),
         count(report.files_unchanged),
     ));

@@ -89,6 +89,7 @@ fn request(session: &Session, arguments: &args::Save) -> Result<SaveRequest, Fai
         skip_unreadable: arguments.skip_unreadable,
         reuse: !arguments.no_reuse,
         records: session.records(&arguments.record),
+        tier: session.tier(&arguments.local_cache)?,
     })
 }
 

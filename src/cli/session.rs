@@ -11,8 +11,9 @@ use larder::mounts::Surroundings;
 use larder::progress::Context;
 use larder::records::Records;
 use larder::store::{Metered, Patience, Requests, Store, StoreLocation};
+use larder::tier::{Tier, TierLocation};
 
-use super::args::{Global, Record};
+use super::args::{Global, LocalCache, Record};
 use super::exit::{Exit, Failure};
 use super::progress::Display;
 
@@ -92,6 +93,16 @@ impl Session {
     pub(super) fn records(&self, record: &Record) -> Option<Records> {
         let caches = self.cache_directory.as_ref().filter(|_| !record.no_stat_record)?;
         Some(Records::new(caches.join("records")))
+    }
+
+    /// Where chunks are kept on this machine, if that is wanted. An empty text
+    /// turns off what the environment says.
+    pub(super) fn tier(&self, wanted: &LocalCache) -> Result<Option<Arc<Tier>>, Failure> {
+        let Some(text) = wanted.local_cache.as_ref().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let location = TierLocation::parse(text, self.surroundings.home.as_deref())?;
+        Ok(Some(Arc::new(Tier::new(location))))
     }
 
     /// Ends progress; what comes next is the result.

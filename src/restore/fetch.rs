@@ -1,55 +1,48 @@
-//! Fetching chunks, and having them written.
+//! Getting chunks, and having them written.
 //!
 //! A few threads fetch ranges of packs, ahead of the work and bounded in
-//! memory; rayon unpacks, checks and writes them.
+//! memory; two more read what the local tier has. rayon unpacks, checks and
+//! writes the chunks. What the tier turns out not to have after all is fetched
+//! in a second round.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use rayon::prelude::*;
 
 use super::RestoreRequest;
 use super::compare::{Action, Comparison};
+use super::plan::{self, Fetch, Wanted};
 use super::stage::Stage;
 use super::write::{FileWriter, WriteError, Written};
 use crate::budget::{Budget, FirstError, Permit, lock};
 use crate::error::Error;
-use crate::format::{EntryIndex, Kind, Layout, Location, Manifest, Tree};
-use crate::ids::{ChunkId, PackId};
+use crate::format::{EntryIndex, FormatError, Kind, Layout, Manifest, Tree};
+use crate::ids::PackId;
 use crate::progress::{Context, Phase};
 use crate::repository::Repository;
 use crate::store::{StoreError, StoreErrorKind};
+use crate::tier::{Entry, Tier};
 
-/// Bytes fetched at once: long enough that a request's latency is little
-/// beside its transfer, short enough that several fit in memory.
-const RANGE: u64 = 8 << 20;
-
-/// Unwanted bytes that are fetched rather than asking twice: what a request's
-/// latency would transfer.
-const MAX_GAP: u64 = 256 << 10;
-
-/// Bytes fetched and not yet written.
+/// Bytes fetched or read, and not yet written.
 const BUDGET: usize = 48 << 20;
+
+/// The tier's part of that: a disk is never far behind. It has a part of its
+/// own because it is so much faster: it would keep all of it filled, and what
+/// comes over the network would begin when the tier is done.
+const TIER_BUDGET: usize = 8 << 20;
 
 /// Ranges fetched at once.
 const FETCHERS: usize = 4;
 
+/// Threads that read from the tier: one reads while the other waits for room.
+const READERS: usize = 2;
+
 /// Stored bytes that one task unpacks: short enough to keep all cores busy to
 /// the end.
 const TASK: u64 = 1 << 20;
-
-/// A wanted chunk: what it is, where it lies, where in the stream it is used.
-struct Wanted {
-    id: ChunkId,
-    location: Location,
-    positions: Vec<usize>,
-}
-
-/// Wanted chunks that are fetched by one request.
-struct Fetch {
-    pack: PackId,
-    bytes: Range<u64>,
-    chunks: Vec<Wanted>,
-}
 
 /// Fetches and writes all files that are not in place.
 pub(super) fn fetch(
@@ -69,38 +62,32 @@ pub(super) fn fetch(
     let bytes = files.iter().map(|&file| tree.data_len(file)).sum();
     context.progress.begin(Phase::Restore, files.len() as u64, bytes);
     let writer = FileWriter::new(manifest, tree, comparison, stage, &files, request, context);
-    let failure = FirstError::default();
     writer.make_empty_files(&files)?;
 
-    let fetches = plan(manifest, tree, &files);
-    let fetched: u64 = fetches.iter().map(|fetch| fetch.bytes.end - fetch.bytes.start).sum();
-    let queue = Mutex::new(fetches.into_iter());
-    let budget = Budget::new(BUDGET);
-    // `in_place_scope` waits for the tasks, `thread::scope` for the fetchers
-    // that spawn them: this order, because a fetcher spawns until it ends.
-    rayon::in_place_scope(|tasks| {
-        std::thread::scope(|threads| {
-            for _ in 0..FETCHERS {
-                threads.spawn(|| {
-                    while let Some(fetch) = next(&queue) {
-                        if !failure.none() || context.check().is_err() {
-                            break;
-                        }
-                        let len = fetch.bytes.end - fetch.bytes.start;
-                        let permit = budget.take(usize::try_from(len).unwrap_or(usize::MAX));
-                        match get(repository, manifest, &fetch) {
-                            Ok(bytes) => spawn(tasks, fetch, &bytes, permit, &writer, &failure),
-                            Err(error) => failure.set(error),
-                        }
-                    }
-                });
-            }
-        });
-    });
+    let tier = request.tier.as_deref();
+    let (kept, rest) = look_up(tier, plan::wanted(manifest, tree, &files));
+    let fetcher = Fetcher {
+        repository,
+        manifest,
+        tier,
+        writer: &writer,
+        context,
+        failure: FirstError::default(),
+        lost: Mutex::default(),
+        fetched: AtomicU64::new(0),
+        kept: AtomicU64::new(0),
+    };
+    fetcher.run(plan::coalesce(rest), batches(kept));
+    let mut lost = std::mem::take(&mut *lock(&fetcher.lost));
+    lost.sort_by_key(|chunk| (chunk.location.pack, chunk.location.offset));
+    fetcher.run(plan::coalesce(lost), vec![]);
+
+    let (fetched, kept) = (fetcher.fetched.into_inner(), fetcher.kept.into_inner());
     context.check()?;
-    failure.into_result()?;
+    fetcher.failure.into_result()?;
     let mut written = writer.finish();
     written.fetched_bytes = fetched;
+    written.local_cache_bytes = kept;
     // A file that is in place takes its other names along.
     let same: HashSet<EntryIndex> = written.same.iter().copied().collect();
     written.same.extend(tree.indexes().filter(|&index| match tree.entry(index).kind {
@@ -112,133 +99,241 @@ pub(super) fn fetch(
     Ok(written)
 }
 
-fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(queue).next()
-}
+/// A wanted chunk that the tier seems to have.
+type Kept = (Wanted, Entry);
 
-fn get(repository: &Repository, manifest: &Manifest, fetch: &Fetch) -> Result<bytes::Bytes, Error> {
-    let object = Layout::pack(fetch.pack);
-    let missing = |error: StoreError| -> Error {
-        if error.is_not_found() {
-            match Layout::manifest(&manifest.scope, &manifest.key) {
-                Ok(needed_by) => Error::Missing { object: object.clone(), needed_by },
-                Err(error) => error.into(),
-            }
-        } else if matches!(error.kind, StoreErrorKind::RangeOutside { .. }) {
-            Error::Damaged { object: object.clone(), source: crate::format::FormatError::Truncated }
-        } else {
-            error.into()
-        }
+/// Asks the tier for each chunk; gives what it seems to have, and the rest.
+fn look_up(tier: Option<&Tier>, wanted: Vec<Wanted>) -> (Vec<Kept>, Vec<Wanted>) {
+    let Some(tier) = tier else {
+        return (vec![], wanted);
     };
-    repository.store().get_range(&object, fetch.bytes.clone()).map_err(missing)
+    let find = |chunk: &Wanted| tier.find(chunk.id, chunk.location.raw_len);
+    let found: Vec<Option<Entry>> = wanted.par_iter().map(find).collect();
+    let (mut kept, mut rest) = (vec![], vec![]);
+    for (chunk, found) in wanted.into_iter().zip(found) {
+        match found {
+            Some(entry) => kept.push((chunk, entry)),
+            None => rest.push(chunk),
+        }
+    }
+    (kept, rest)
 }
 
-/// Splits what was fetched into tasks.
-fn spawn<'scope, 'w: 'scope>(
-    tasks: &rayon::Scope<'scope>,
-    fetch: Fetch,
-    bytes: &bytes::Bytes,
-    permit: Permit,
-    writer: &'scope FileWriter<'w>,
-    failure: &'scope FirstError,
-) {
-    let Fetch { pack, bytes: range, chunks } = fetch;
-    let permit = Arc::new(permit);
-    let mut chunks = chunks.into_iter().peekable();
-    while chunks.peek().is_some() {
-        let mut task = vec![];
-        let mut len = 0;
-        while let Some(chunk) = chunks.next_if(|_| len < TASK) {
-            len += u64::from(chunk.location.stored_len);
-            task.push(chunk);
+/// Splits what the tier has into tasks.
+fn batches(kept: Vec<Kept>) -> Vec<Vec<Kept>> {
+    let mut batches: Vec<Vec<Kept>> = vec![];
+    let mut len = TASK;
+    for (chunk, entry) in kept {
+        match batches.last_mut() {
+            Some(last) if len < TASK => last.push((chunk, entry)),
+            _ => {
+                batches.push(vec![(chunk, entry)]);
+                len = 0;
+            }
         }
-        let (bytes, permit, start) = (bytes.clone(), Arc::clone(&permit), range.start);
+        len += u64::from(entry.stored_len);
+    }
+    batches
+}
+
+/// Where bytes came from.
+#[derive(Clone, Copy)]
+enum Origin {
+    Pack(PackId),
+    Tier,
+}
+
+/// A wanted chunk and its stored bytes, not verified yet.
+type Stored = (Wanted, Bytes);
+
+/// What the threads of a restore share.
+struct Fetcher<'a, 'w> {
+    repository: &'a Repository,
+    manifest: &'a Manifest,
+    tier: Option<&'a Tier>,
+    writer: &'a FileWriter<'w>,
+    context: Context<'a>,
+    failure: FirstError,
+    /// What the tier seemed to have, and did not.
+    lost: Mutex<Vec<Wanted>>,
+    /// Bytes of ranges that were fetched.
+    fetched: AtomicU64,
+    /// Stored bytes of the tier that were used.
+    kept: AtomicU64,
+}
+
+impl<'w> Fetcher<'_, 'w> {
+    /// Gets and writes chunks, until all are written or something failed.
+    fn run(&self, fetches: Vec<Fetch>, batches: Vec<Vec<Kept>>) {
+        let of_tier = if batches.is_empty() { 0 } else { TIER_BUDGET };
+        let budget = Budget::new(BUDGET - of_tier);
+        let tier_budget = Budget::new(of_tier);
+        let readers = READERS.min(batches.len());
+        let fetchers = FETCHERS.min(fetches.len());
+        let fetches = Mutex::new(fetches.into_iter());
+        let batches = Mutex::new(batches.into_iter());
+        // `in_place_scope` waits for the tasks, `thread::scope` for the threads
+        // that spawn them: this order, because they spawn until they end.
+        rayon::in_place_scope(|tasks| {
+            std::thread::scope(|threads| {
+                for _ in 0..fetchers {
+                    threads.spawn(|| self.fetch_all(&fetches, &budget, tasks));
+                }
+                for _ in 0..readers {
+                    threads.spawn(|| self.read_all(&batches, &tier_budget, tasks));
+                }
+            });
+        });
+    }
+
+    fn goes_on(&self) -> bool {
+        self.failure.none() && self.context.check().is_ok()
+    }
+
+    fn fetch_all<'scope>(
+        &'scope self,
+        fetches: &Mutex<impl Iterator<Item = Fetch>>,
+        budget: &Arc<Budget>,
+        tasks: &rayon::Scope<'scope>,
+    ) where
+        'w: 'scope,
+    {
+        while self.goes_on()
+            && let Some(fetch) = next(fetches)
+        {
+            let permit = budget.take(usize::try_from(fetch.len()).unwrap_or(usize::MAX));
+            match self.get(&fetch) {
+                Ok(bytes) => {
+                    self.fetched.fetch_add(fetch.len(), Ordering::Relaxed);
+                    self.spawn_all(tasks, fetch, &bytes, permit);
+                }
+                Err(error) => self.failure.set(error),
+            }
+        }
+    }
+
+    fn get(&self, fetch: &Fetch) -> Result<Bytes, Error> {
+        let object = Layout::pack(fetch.pack);
+        let missing = |error: StoreError| -> Error {
+            if error.is_not_found() {
+                match Layout::manifest(&self.manifest.scope, &self.manifest.key) {
+                    Ok(needed_by) => Error::Missing { object: object.clone(), needed_by },
+                    Err(error) => error.into(),
+                }
+            } else if matches!(error.kind, StoreErrorKind::RangeOutside { .. }) {
+                Error::Damaged { object: object.clone(), source: FormatError::Truncated }
+            } else {
+                error.into()
+            }
+        };
+        self.repository.store().get_range(&object, fetch.bytes.clone()).map_err(missing)
+    }
+
+    /// Splits what was fetched into tasks.
+    fn spawn_all<'scope>(
+        &'scope self,
+        tasks: &rayon::Scope<'scope>,
+        fetch: Fetch,
+        bytes: &Bytes,
+        permit: Permit,
+    ) where
+        'w: 'scope,
+    {
+        let Fetch { pack, bytes: range, chunks } = fetch;
+        let permit = Arc::new(permit);
+        let stored = |chunk: Wanted| {
+            let from = usize::try_from(chunk.location.offset - range.start).unwrap_or(usize::MAX);
+            let len = chunk.location.stored_len as usize;
+            (chunk, bytes.slice(from..from + len))
+        };
+        let mut chunks = chunks.into_iter().map(stored).peekable();
+        while chunks.peek().is_some() {
+            let mut task = vec![];
+            let mut len = 0;
+            while let Some(chunk) = chunks.next_if(|_| len < TASK) {
+                len += chunk.1.len() as u64;
+                task.push(chunk);
+            }
+            self.spawn(tasks, task, Origin::Pack(pack), Arc::clone(&permit));
+        }
+    }
+
+    fn read_all<'scope>(
+        &'scope self,
+        batches: &Mutex<impl Iterator<Item = Vec<Kept>>>,
+        budget: &Arc<Budget>,
+        tasks: &rayon::Scope<'scope>,
+    ) where
+        'w: 'scope,
+    {
+        while self.goes_on()
+            && let Some(batch) = next(batches)
+        {
+            let len = batch.iter().map(|(_, entry)| entry.stored_len as usize).sum();
+            let permit = budget.take(len);
+            let mut task = vec![];
+            for (chunk, entry) in batch {
+                match self.tier.and_then(|tier| tier.read(&entry)) {
+                    Some(stored) => task.push((chunk, stored.into())),
+                    None => lock(&self.lost).push(chunk),
+                }
+            }
+            self.spawn(tasks, task, Origin::Tier, Arc::new(permit));
+        }
+    }
+
+    fn spawn<'scope>(
+        &'scope self,
+        tasks: &rayon::Scope<'scope>,
+        task: Vec<Stored>,
+        origin: Origin,
+        permit: Arc<Permit>,
+    ) where
+        'w: 'scope,
+    {
         tasks.spawn(move |_| {
             let _held = permit;
-            if failure.none()
-                && let Err(error) = write(&task, pack, &bytes, start, writer)
+            if self.failure.none()
+                && let Err(error) = self.write(task, origin)
             {
-                failure.set(error);
+                self.failure.set(error);
             }
         });
     }
-}
 
-fn write(
-    chunks: &[Wanted],
-    pack: PackId,
-    bytes: &[u8],
-    start: u64,
-    writer: &FileWriter<'_>,
-) -> Result<(), Error> {
-    let mut session = writer.session();
-    for chunk in chunks {
-        let Location { offset, stored_len, raw_len, .. } = chunk.location;
-        let from = usize::try_from(offset - start).unwrap_or(usize::MAX);
-        let stored = &bytes[from..][..stored_len as usize];
-        let written = session.write(chunk.id, stored, raw_len, &chunk.positions);
-        written.map_err(|error| match error {
-            WriteError::Other(error) => error,
-            WriteError::Chunk(why) => {
-                Error::DamagedChunk { chunk: chunk.id, object: Layout::pack(pack), why }
+    fn write(&self, task: Vec<Stored>, origin: Origin) -> Result<(), Error> {
+        let mut session = self.writer.session();
+        for (chunk, stored) in task {
+            let written =
+                session.write(chunk.id, &stored, chunk.location.raw_len, &chunk.positions);
+            match (written, origin) {
+                (Ok(()), Origin::Tier) => {
+                    self.kept.fetch_add(stored.len() as u64, Ordering::Relaxed);
+                }
+                (Ok(()), Origin::Pack(_)) => {
+                    // Only now: its bytes are known to be right.
+                    if let Some(tier) = self.tier {
+                        tier.add(chunk.id, &stored);
+                    }
+                }
+                (Err(WriteError::Chunk(_)), Origin::Tier) => {
+                    if let Some(tier) = self.tier {
+                        tier.remove(chunk.id);
+                    }
+                    lock(&self.lost).push(chunk);
+                }
+                (Err(WriteError::Chunk(why)), Origin::Pack(pack)) => {
+                    let object = Layout::pack(pack);
+                    return Err(Error::DamagedChunk { chunk: chunk.id, object, why });
+                }
+                (Err(WriteError::Other(error)), _) => return Err(error),
             }
-        })?;
-    }
-    session.end();
-    Ok(())
-}
-
-/// Groups the chunks of these files by pack, and neighbours into ranges. Packs
-/// come in the order in which the tree first needs them.
-fn plan(manifest: &Manifest, tree: &Tree, files: &[EntryIndex]) -> Vec<Fetch> {
-    let stream = manifest.stream();
-    let mut wanted: HashMap<u32, Vec<usize>> = HashMap::new();
-    let mut pack_order: HashMap<PackId, usize> = HashMap::new();
-    for &file in files {
-        let Kind::File(data) = tree.entry(file).kind else {
-            continue;
-        };
-        for piece in stream.pieces(data.at, tree.data_len(file)) {
-            let row = manifest.sequence[piece.position];
-            let positions = wanted.entry(row).or_default();
-            if positions.last() != Some(&piece.position) {
-                positions.push(piece.position);
-            }
-            let order = pack_order.len();
-            pack_order.entry(manifest.chunks.get(row).1.pack).or_insert(order);
         }
+        session.end();
+        Ok(())
     }
-    let mut chunks: Vec<Wanted> = wanted
-        .into_iter()
-        .map(|(row, mut positions)| {
-            positions.sort_unstable();
-            positions.dedup();
-            let (id, location) = manifest.chunks.get(row);
-            Wanted { id, location, positions }
-        })
-        .collect();
-    chunks.sort_by_key(|chunk| (pack_order[&chunk.location.pack], chunk.location.offset));
-    coalesce(chunks)
 }
 
-fn coalesce(chunks: Vec<Wanted>) -> Vec<Fetch> {
-    let mut fetches: Vec<Fetch> = vec![];
-    for chunk in chunks {
-        let Location { pack, offset, .. } = chunk.location;
-        let end = chunk.location.end();
-        match fetches.last_mut() {
-            // Chunks may overlap in a manifest that lies; `max` keeps the
-            // range one that holds them all.
-            Some(last)
-                if last.pack == pack
-                    && offset <= last.bytes.end.saturating_add(MAX_GAP)
-                    && last.bytes.end - last.bytes.start < RANGE =>
-            {
-                last.bytes.end = last.bytes.end.max(end);
-                last.chunks.push(chunk);
-            }
-            _ => fetches.push(Fetch { pack, bytes: offset..end, chunks: vec![chunk] }),
-        }
-    }
-    fetches
+fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    lock(queue).next()
 }

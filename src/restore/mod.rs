@@ -8,6 +8,7 @@
 mod compare;
 mod fetch;
 mod finish;
+mod plan;
 mod stage;
 mod target;
 mod write;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::format::{Anchor, EntryIndex, Manifest, Tree};
 use crate::ids::{Key, Scope};
-use crate::progress::{Context, Phase};
+use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::relpath::RelPath;
 use crate::repository::{ListedManifest, Repository};
 use crate::store::Store;
+use crate::tier::Tier;
 
 /// What to restore, and where to.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct RestoreRequest {
     pub xattrs: bool,
     /// Where stat records lie, if they are to be used.
     pub records: Option<Records>,
+    /// Chunks kept on this machine, if they are to be used.
+    pub tier: Option<Arc<Tier>>,
 }
 
 /// Where a cache's paths lie on this machine.
@@ -103,6 +107,8 @@ pub struct RestoreReport {
     pub raw_bytes: u64,
     /// Bytes fetched from packs.
     pub fetched_bytes: u64,
+    /// Stored bytes taken from the local tier.
+    pub local_cache_bytes: u64,
     /// Entries removed because the cache does not hold them.
     pub removed: u64,
 }
@@ -182,7 +188,11 @@ pub fn restore(
     let stage = stage::Stage::prepare(&tree, &targets, &comparison)?;
     let written =
         fetch::fetch(&repository, &manifest, &tree, &comparison, &stage, request, context)?;
+    if let Some(error) = request.tier.as_ref().and_then(|tier| tier.take_trouble()) {
+        context.progress.warn(Warning::NotKept { error: error.to_string() });
+    }
     report.fetched_bytes = written.fetched_bytes;
+    report.local_cache_bytes = written.local_cache_bytes;
     report.files_unchanged += written.same.len() as u64;
     context.check()?;
     let finish = finish::Finish {

@@ -30,6 +30,8 @@ pub(super) struct Written {
     pub(super) same: Vec<EntryIndex>,
     /// Bytes fetched from packs.
     pub(super) fetched_bytes: u64,
+    /// Stored bytes taken from the local tier.
+    pub(super) local_cache_bytes: u64,
 }
 
 /// Metadata of an entry, as far as the request wants it.

@@ -155,9 +155,10 @@ impl<'a> Cutter<'a> {
         self.begin_progress();
         let nowhere = MemoryStore::new();
         let store = self.repository.map_or(&nowhere as &dyn Store, Repository::store);
+        let dry_run = self.request.dry_run;
+        let tier = self.request.tier.as_deref().filter(|_| !dry_run);
         let (contents, uploaded) = std::thread::scope(|threads| {
-            let (chunks, uploader) =
-                upload::start(threads, store, self.request.dry_run, &self.failure);
+            let (chunks, uploader) = upload::start(threads, store, dry_run, tier, &self.failure);
             let contents = rayon::in_place_scope(|tasks| {
                 Dispatch::new(&self, chunks, recalled).run(tasks, threads)
             });

@@ -23,6 +23,7 @@ use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::repository::{Repository, StoredManifest};
 use crate::store::Store;
+use crate::tier::Tier;
 
 /// What to save, and how.
 #[derive(Debug)]
@@ -50,6 +51,9 @@ pub struct SaveRequest {
     pub reuse: bool,
     /// Where stat records lie, if they are to be used.
     pub records: Option<Records>,
+    /// Where new chunks are kept on this machine for later restores, if they
+    /// are to be. Changes nothing of what is uploaded.
+    pub tier: Option<Arc<Tier>>,
 }
 
 /// What a save did.
@@ -122,6 +126,9 @@ pub fn save(
     let recall::Recalled { units, vouched } = recall::recall(&walked, &plan, &records);
     let cutter = cut::Cutter::new(&walked, &plan, request, repository.as_ref(), &known, context);
     let (contents, uploaded) = cutter.run(units)?;
+    if let Some(error) = request.tier.as_ref().and_then(|tier| tier.take_trouble()) {
+        context.progress.warn(Warning::NotKept { error: error.to_string() });
+    }
 
     let assembled =
         assemble::assemble(walked, &plan, &contents, &known, &uploaded, vouched, request)?;

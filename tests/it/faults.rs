@@ -36,6 +36,7 @@ pub(crate) fn save_request(tree: &Path) -> SaveRequest {
         skip_unreadable: false,
         reuse: true,
         records: None,
+        tier: None,
     }
 }
 
@@ -50,6 +51,7 @@ pub(crate) fn restore_request(to: &Path) -> RestoreRequest {
         owner: false,
         xattrs: false,
         records: None,
+        tier: None,
     }
 }
 

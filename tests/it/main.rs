@@ -15,3 +15,4 @@ mod incremental;
 mod kill;
 mod properties;
 mod support;
+mod tier;
