@@ -105,7 +105,7 @@ fn save_tree(store: &Arc<dyn Store>, tree: &Path, records: Option<Records>) -> S
 fn restore_tree(store: &Arc<dyn Store>, to: &Path, records: Option<Records>) -> RestoreReport {
     let request = RestoreRequest {
         scope: scope(),
-        key: key(),
+        keys: vec![key()],
         restore_keys: vec![],
         destination: Destination::Below(to.to_owned()),
         paths: vec![],

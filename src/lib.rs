@@ -22,8 +22,8 @@
 //! packs, and verifies and writes each of them on all cores into stage areas
 //! beside the target. When every byte is there, all is moved into place.
 //!
-//! [`verify`](mod@verify) checks a store, and [`stats`](mod@stats) counts what
-//! it holds.
+//! [`verify`](mod@verify) checks a store, [`stats`](mod@stats) counts what it
+//! holds, and [`doctor`](mod@doctor) tries out what it can do.
 //!
 //! # The layers
 //!
@@ -46,6 +46,7 @@
 mod budget;
 pub mod chunking;
 pub mod compression;
+pub mod doctor;
 pub mod error;
 pub mod files;
 pub mod format;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use larder::store::{
-    Fsync, LocalStore, MAX_BATCH, ObjectKey, PutMode, Store, StoreError, StoreErrorKind,
+    Fsync, LocalStore, MAX_BATCH, ObjectKey, Patience, PutMode, Store, StoreError, StoreErrorKind,
     StoreLocation, list_all,
 };
 
@@ -523,7 +523,7 @@ fn locations_open_stores() {
     let root = above.path().join("a b");
     let location = format!("file://{}/a%20b?sync=never", above.path().display());
     let parsed: StoreLocation = location.parse().unwrap();
-    let reading = parsed.open_for_reading().unwrap();
+    let reading = parsed.open_for_reading(&Patience::default()).unwrap();
     assert!(!root.exists());
     let writing = larder::store::open(&location).unwrap();
     assert_eq!(writing.location(), location);

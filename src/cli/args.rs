@@ -14,7 +14,13 @@ Exit codes:
   2    the command line is wrong
   3    nothing was found (lookup, show, verify KEY; restore with --fail-on-miss)
   4    the store holds damaged or missing data
-  5    the store cannot be used
+  5    the store cannot be used: it does not answer, or refuses
+  6    there is no such bucket
+  7    permission denied by the store
+  8    no credentials, or bad or expired ones
+  9    the bucket is in another region
+  10   the endpoint is no S3 service
+  11   the place holds something else, or a store of another version
   130  interrupted
 
 Results go to stdout, progress and messages to stderr.";
@@ -33,8 +39,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of all commands")]
 pub(super) struct Global {
-    /// The store: a directory, or file:///path?sync=never for a disk whose contents need not
-    /// survive a power failure [default: larder/store in the user's cache directory]
+    /// The store: a directory, s3://bucket/prefix?region=…, or buildx's type=s3,bucket=…
+    /// [default: larder/store in the user's cache directory]
     #[arg(long, global = true, env = "LARDER_STORE", value_name = "LOCATION")]
     pub(super) store: Option<String>,
 
@@ -46,9 +52,9 @@ pub(super) struct Global {
     #[arg(long, global = true)]
     pub(super) json: bool,
 
-    /// Tell more
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
-    pub(super) verbose: bool,
+    /// Tell more: the requests made; twice: how the store is spoken to, too
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(super) verbose: u8,
 
     /// Tell only what went wrong
     #[arg(short, long, global = true)]
@@ -57,9 +63,26 @@ pub(super) struct Global {
     #[command(flatten)]
     pub(super) color: colorchoice_clap::Color,
 
+    /// Give up after this long, such as 90s or 10m
+    #[arg(long, global = true, env = "LARDER_TIMEOUT", value_name = "DURATION",
+          value_parser = duration)]
+    pub(super) timeout: Option<std::time::Duration>,
+
+    /// A save or restore that fails because of its store is a warning, and the exit code 0
+    #[arg(long, global = true, env = "LARDER_IGNORE_ERROR")]
+    pub(super) ignore_error: bool,
+
     /// Threads for reading, compressing and writing [default: one per core]
     #[arg(long, global = true, env = "LARDER_THREADS", value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("it must be longer than nothing".into()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error}; write it as 90s, 10m or 1h30m")),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,13 +129,21 @@ Prints `exact KEY`, `prefix KEY` or `miss`; the exit code is 0 for a hit, 3 for 
     /// Tell how much is stored, and what deduplication and compression save
     #[command(after_help = "Example:\n  larder stats --all-scopes")]
     Stats(Stats),
+    /// Try out what the store can do, and tell what it costs where it cannot
+    #[command(after_help = "\
+Example:
+  larder doctor --store 's3://bucket/prefix?region=eu-west-1'
+
+Puts, reads and deletes a few objects below doctor/; nothing stays.")]
+    Doctor,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Save {
-    /// The key to save under; an older cache of that key is replaced
+    /// The key to save under; an older cache of that key is replaced [default: the name=… of
+    /// --store]
     #[arg(long)]
-    pub(super) key: Key,
+    pub(super) key: Option<Key>,
 
     /// What to save: directories or files
     #[arg(required = true, value_name = "PATH")]
@@ -215,9 +246,9 @@ pub(super) struct Restore {
 
 #[derive(Debug, Args)]
 pub(super) struct Find {
-    /// The key to look for first
+    /// The key to look for first [default: the name=… of --store]
     #[arg(long)]
-    pub(super) key: Key,
+    pub(super) key: Option<Key>,
 
     /// Then the newest key that begins with this; may be given several times
     #[arg(long = "restore-key", value_name = "PREFIX")]

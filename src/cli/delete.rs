@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::output::{self, things};
+use super::output::{self, RequestsJson, things};
 use super::session::Session;
 
 pub(super) fn run(session: &Session, arguments: &args::Delete) -> Result<Exit, Failure> {
@@ -23,7 +23,7 @@ pub(super) fn run(session: &Session, arguments: &args::Delete) -> Result<Exit, F
     session.done();
     if session.json {
         let keys: Vec<_> = deleted.iter().map(|found| &found.key).collect();
-        let requests = store.requests();
+        let requests = RequestsJson::of(&store);
         output::json(&json!({ "deleted": keys, "scope": session.scope, "requests": requests }));
     } else if !session.quiet {
         for found in &deleted {

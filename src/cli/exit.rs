@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use anstyle::{AnsiColor, Style};
 use larder::error::Error;
-use larder::store::{InvalidLocation, Operation, StoreErrorKind};
+use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreErrorKind};
 use larder::tier::InvalidTier;
 
 /// The exit codes; `--help` lists them.
@@ -17,6 +17,12 @@ pub(crate) enum Exit {
     Miss = 3,
     Damage = 4,
     Store = 5,
+    NoBucket = 6,
+    Denied = 7,
+    Credentials = 8,
+    Region = 9,
+    NotS3 = 10,
+    OtherStore = 11,
     Interrupted = 130,
 }
 
@@ -37,6 +43,10 @@ pub(super) enum Failure {
     LocalCache(#[from] InvalidTier),
     #[error("invalid value {value:?} for --exclude: {why}")]
     Exclude { value: String, why: String },
+    #[error("no key is given")]
+    NoKey,
+    #[error("gave up after {}", humantime::format_duration(*.0))]
+    TimedOut(std::time::Duration),
     #[error("there is no home directory to keep caches in")]
     NoCacheDirectory,
     #[error("cannot tell the working directory: {0}")]
@@ -44,17 +54,19 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// What turns into which exit code is decided here and nowhere else.
+    /// What turns into which exit code is decided here and in [`of_store`], and
+    /// nowhere else.
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Larder(error) if error.is_damage() => Exit::Damage,
             Self::Larder(Error::Interrupted) => Exit::Interrupted,
-            Self::Larder(Error::Store(_) | Error::Marker { .. } | Error::NotAStore { .. }) => {
-                Exit::Store
-            }
+            Self::Larder(Error::Marker { .. } | Error::NotAStore { .. }) => Exit::OtherStore,
+            Self::Larder(Error::Store(error)) => of_store(&error.kind),
+            Self::TimedOut(_) => Exit::Store,
             Self::Larder(Error::Name(_))
             | Self::Location(_)
             | Self::LocalCache(_)
+            | Self::NoKey
             | Self::Exclude { .. } => Exit::Usage,
             Self::Larder(_) | Self::NoCacheDirectory | Self::NoWorkingDirectory(_) => Exit::Failure,
         }
@@ -71,16 +83,40 @@ impl Failure {
             Self::Larder(error) => error.hint().map(Cow::Owned),
             Self::Location(error) => error.hint(),
             Self::LocalCache(error) => Some(error.hint().into()),
+            Self::NoKey => Some("give --key, or name=… in --store".into()),
+            Self::TimedOut(_) => Some("give a longer --timeout".into()),
             Self::NoCacheDirectory => Some("set HOME, or give --store".into()),
             Self::Exclude { .. } | Self::NoWorkingDirectory(_) => None,
         }
     }
 
+    /// Whether `--ignore-error` means this: the store is at fault, and neither
+    /// the command line nor what is to be saved, nor did the user interrupt.
+    pub(super) fn is_ignorable(&self) -> bool {
+        let exit = self.exit();
+        !matches!(exit, Exit::Usage | Exit::Interrupted | Exit::Success)
+            && !matches!(
+                self,
+                Self::Larder(
+                    Error::NothingThere(_)
+                        | Error::Unreadable(_)
+                        | Error::InTheWay { .. }
+                        | Error::NotInCache { .. }
+                        | Error::File(_)
+                )
+            )
+    }
+
     /// Tells a person on stderr; a program that reads JSON also on stdout.
-    pub(super) fn report(&self, json: bool) {
+    pub(super) fn report(&self, json: bool, ignored: bool) {
         const ERROR: Style = AnsiColor::Red.on_default().bold();
+        const WARNING: Style = AnsiColor::Yellow.on_default().bold();
         const HINT: Style = AnsiColor::Cyan.on_default().bold();
-        anstream::eprintln!("{ERROR}error:{ERROR:#} {self}");
+        if ignored {
+            anstream::eprintln!("{WARNING}warning:{WARNING:#} {self} (ignored)");
+        } else {
+            anstream::eprintln!("{ERROR}error:{ERROR:#} {self}");
+        }
         if let Some(hint) = self.hint() {
             anstream::eprintln!("{HINT}hint:{HINT:#} {hint}");
         }
@@ -88,9 +124,28 @@ impl Failure {
             let error = serde_json::json!({
                 "error": self.to_string(),
                 "hint": self.hint(),
-                "exit_code": self.exit() as u8,
+                "exit_code": if ignored { 0 } else { self.exit() as u8 },
             });
             anstream::println!("{error}");
         }
+    }
+}
+
+/// The exit code for what a store failed with.
+fn of_store(kind: &StoreErrorKind) -> Exit {
+    match kind {
+        StoreErrorKind::Denied(_) => Exit::Denied,
+        StoreErrorKind::Location(_) => Exit::Usage,
+        StoreErrorKind::Remote(error) => match error.kind {
+            RemoteErrorKind::NoBucket => Exit::NoBucket,
+            RemoteErrorKind::Denied => Exit::Denied,
+            RemoteErrorKind::NoCredentials
+            | RemoteErrorKind::BadCredentials
+            | RemoteErrorKind::Expired => Exit::Credentials,
+            RemoteErrorKind::WrongRegion => Exit::Region,
+            RemoteErrorKind::NotS3 => Exit::NotS3,
+            _ => Exit::Store,
+        },
+        _ => Exit::Store,
     }
 }

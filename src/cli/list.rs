@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::output::{self, age, unix};
+use super::output::{self, RequestsJson, age, unix};
 use super::session::Session;
 
 pub(super) fn run(session: &Session, arguments: &args::List) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub(super) fn run(session: &Session, arguments: &args::List) -> Result<Exit, Fai
             json!({ "scope": found.scope, "key": found.key, "saved": unix(found.modified) })
         });
         let caches: Vec<_> = caches.collect();
-        output::json(&json!({ "caches": caches, "requests": store.requests() }));
+        output::json(&json!({ "caches": caches, "requests": RequestsJson::of(&store) }));
     } else {
         for found in &listed {
             output::line(line(found, arguments.scopes.all_scopes));

@@ -1,27 +1,29 @@
 //! `larder lookup`.
 
 use larder::error::Error;
+use larder::ids::Key;
 use larder::repository::Repository;
 use larder::restore::{Hit, newest_first};
 use serde_json::json;
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::output;
+use super::output::{self, RequestsJson};
 use super::session::Session;
 
 pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, Failure> {
+    let keys = session.keys(arguments.find.key.as_ref())?;
     let store = session.store_for_reading()?;
     let repository = Repository::open(store.clone())?;
     let found = match &repository {
-        Some(repository) => find(repository, session, &arguments.find)?,
+        Some(repository) => find(repository, session, &keys, &arguments.find.restore_keys)?,
         None => None,
     };
     session.done();
     let hit = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit);
     let key = found.map(|(_, key)| key);
     if session.json {
-        let requests = store.requests();
+        let requests = RequestsJson::of(&store);
         output::json(
             &json!({ "hit": hit, "key": key, "scope": session.scope, "requests": requests }),
         );
@@ -39,12 +41,15 @@ pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, F
 fn find(
     repository: &Repository,
     session: &Session,
-    find: &args::Find,
-) -> Result<Option<(Hit, larder::ids::Key)>, Error> {
-    if repository.has_manifest(&session.scope, &find.key)? {
-        return Ok(Some((Hit::Exact, find.key.clone())));
+    keys: &[Key],
+    restore_keys: &[String],
+) -> Result<Option<(Hit, Key)>, Error> {
+    for key in keys {
+        if repository.has_manifest(&session.scope, key)? {
+            return Ok(Some((Hit::Exact, key.clone())));
+        }
     }
-    for prefix in &find.restore_keys {
+    for prefix in restore_keys {
         let listed = repository.list_manifests(&session.scope, prefix)?;
         if let Some(newest) = newest_first(listed).into_iter().next() {
             return Ok(Some((Hit::Prefix, newest.key)));

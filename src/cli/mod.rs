@@ -3,6 +3,7 @@
 
 mod args;
 mod delete;
+mod doctor;
 mod exit;
 mod list;
 mod lookup;
@@ -33,13 +34,21 @@ pub(crate) fn run() -> Exit {
     };
     arguments.global.color.write_global();
     let json = arguments.global.json;
-    let result =
-        Session::open(arguments.global).and_then(|session| dispatch(&session, arguments.command));
-    match result {
+    let transfers = matches!(arguments.command, Command::Save(_) | Command::Restore(_));
+    let session = match Session::open(arguments.global) {
+        Ok(session) => session,
+        Err(failure) => {
+            failure.report(json, false);
+            return failure.exit();
+        }
+    };
+    match dispatch(&session, arguments.command) {
         Ok(exit) => exit,
         Err(failure) => {
-            failure.report(json);
-            failure.exit()
+            let failure = session.explain(failure);
+            let ignored = transfers && session.ignore_error && failure.is_ignorable();
+            failure.report(json, ignored);
+            if ignored { Exit::Success } else { failure.exit() }
         }
     }
 }
@@ -54,5 +63,6 @@ fn dispatch(session: &Session, command: Command) -> Result<Exit, Failure> {
         Command::Delete(arguments) => delete::run(session, &arguments),
         Command::Verify(arguments) => verify::run(session, &arguments),
         Command::Stats(arguments) => stats::run(session, &arguments),
+        Command::Doctor => doctor::run(session),
     }
 }

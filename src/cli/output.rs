@@ -4,7 +4,30 @@ use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{DecimalBytes, HumanCount};
+use larder::store::{Requests, Store as _, WireRequests};
 use serde::Serialize;
+
+use super::session::CountedStore;
+
+/// What `--json` says of requests.
+#[derive(Serialize)]
+pub(super) struct RequestsJson {
+    #[serde(flatten)]
+    asked: Requests,
+    /// What went over the network, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<WireRequests>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_usd: Option<f64>,
+}
+
+impl RequestsJson {
+    pub(super) fn of(store: &CountedStore) -> Self {
+        let sent = store.wire_requests();
+        let estimated_usd = sent.map(|sent| sent.dollars());
+        Self { asked: store.requests(), sent, estimated_usd }
+    }
+}
 
 /// A number of bytes, as in `601.5 MB`.
 pub(super) fn bytes(count: u64) -> impl Display {

@@ -1,12 +1,12 @@
 //! `larder restore`.
 
+use larder::ids::Key;
 use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, Selection, restore};
-use larder::store::Requests;
 use serde::Serialize;
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::output::{self, bytes, count, seconds, things};
+use super::output::{self, RequestsJson, bytes, count, seconds, things};
 use super::session::Session;
 
 /// What `--json` prints.
@@ -22,21 +22,21 @@ struct Json<'a> {
     fetched_bytes: u64,
     local_cache_bytes: u64,
     removed: u64,
-    requests: Requests,
+    requests: RequestsJson,
     seconds: f64,
 }
 
 pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, Failure> {
     let fail_on_miss = arguments.fail_on_miss;
-    let request = request(session, arguments)?;
+    let keys = session.keys(arguments.find.key.as_ref())?;
+    let request = request(session, arguments, keys)?;
     let store = session.store_for_reading()?;
     let report = restore(store.clone(), &request, session.context())?;
     let took = session.done();
-    let requests = store.requests();
     if session.json {
         output::json(&Json {
             hit: report.hit,
-            key: report.key.as_ref().map(larder::ids::Key::as_str),
+            key: report.key.as_ref().map(Key::as_str),
             scope: request.scope.as_str(),
             files: report.files,
             files_unchanged: report.files_unchanged,
@@ -45,17 +45,21 @@ pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, F
             fetched_bytes: report.fetched_bytes,
             local_cache_bytes: report.local_cache_bytes,
             removed: report.removed,
-            requests,
+            requests: RequestsJson::of(&store),
             seconds: took.as_secs_f64(),
         });
     } else if !session.quiet {
         summarize(&request, &report, &seconds(took));
     }
-    session.tell_requests(&requests);
+    session.tell_requests(&store);
     Ok(if report.hit == Hit::Miss && fail_on_miss { Exit::Miss } else { Exit::Success })
 }
 
-fn request(session: &Session, arguments: args::Restore) -> Result<RestoreRequest, Failure> {
+fn request(
+    session: &Session,
+    arguments: args::Restore,
+    keys: Vec<Key>,
+) -> Result<RestoreRequest, Failure> {
     let selection = |given: std::path::PathBuf| {
         let source = session.surroundings.locate(&given);
         Selection { anchor: source.anchor, path: source.path, given }
@@ -64,7 +68,7 @@ fn request(session: &Session, arguments: args::Restore) -> Result<RestoreRequest
     let tier = session.tier(&arguments.local_cache)?;
     Ok(RestoreRequest {
         scope: session.scope.clone(),
-        key: arguments.find.key,
+        keys,
         restore_keys: arguments.find.restore_keys,
         destination: match arguments.to {
             Some(directory) => {
@@ -86,13 +90,14 @@ fn request(session: &Session, arguments: args::Restore) -> Result<RestoreRequest
 }
 
 fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
+    let wanted = request.keys.iter().map(Key::as_str).collect::<Vec<_>>().join(", ");
     let Some(key) = report.key.as_ref().filter(|_| report.hit != Hit::Miss) else {
-        return output::line(format_args!("there is no cache for {} ({took})", request.key));
+        return output::line(format_args!("there is no cache for {wanted} ({took})"));
     };
     let how = match report.hit {
         Hit::Exact => String::new(),
         Hit::Prefix | Hit::Miss => {
-            format!(" (the newest for a prefix; {} is not there)", request.key)
+            format!(" (the newest for a prefix; {wanted} is not there)")
         }
     };
     output::line(format_args!(

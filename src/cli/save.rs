@@ -1,13 +1,13 @@
 //! `larder save`.
 
 use larder::files::WalkOptions;
+use larder::ids::Key;
 use larder::save::{SaveReport, SaveRequest, save};
-use larder::store::Requests;
 use serde::Serialize;
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::output::{self, bytes, count, seconds, things};
+use super::output::{self, RequestsJson, bytes, count, seconds, things};
 use super::session::Session;
 
 /// What `--json` prints.
@@ -24,7 +24,7 @@ struct Json<'a> {
     uploaded_bytes: u64,
     reused_chunks: u64,
     packs_written: u64,
-    requests: Requests,
+    requests: RequestsJson,
     already_there: bool,
     unchanged: bool,
     dry_run: bool,
@@ -32,15 +32,24 @@ struct Json<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Failure> {
-    let request = request(session, arguments)?;
+    let mut keys = session.keys(arguments.key.as_ref())?;
+    let others = keys.split_off(1);
+    let mut request = request(session, arguments, keys.remove(0))?;
     let store = if arguments.dry_run {
         session.store_for_reading()?
     } else {
         session.store_for_writing()?
     };
     let report = save(store.clone(), &request, session.context())?;
+    // The same under the other names: the store has all chunks by now, and the
+    // stat record knows the files.
+    let first = request.key.clone();
+    for key in others {
+        request.key = key;
+        save(store.clone(), &request, session.context())?;
+    }
+    request.key = first;
     let took = session.done();
-    let requests = store.requests();
     if session.json {
         output::json(&Json {
             key: request.key.as_str(),
@@ -54,7 +63,7 @@ pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Fai
             uploaded_bytes: report.uploaded_bytes,
             reused_chunks: report.reused_chunks,
             packs_written: report.packs_written,
-            requests,
+            requests: RequestsJson::of(&store),
             already_there: report.already_there,
             unchanged: report.unchanged,
             dry_run: arguments.dry_run,
@@ -63,11 +72,11 @@ pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Fai
     } else if !session.quiet {
         summarize(&request, &report, &seconds(took));
     }
-    session.tell_requests(&requests);
+    session.tell_requests(&store);
     Ok(Exit::Success)
 }
 
-fn request(session: &Session, arguments: &args::Save) -> Result<SaveRequest, Failure> {
+fn request(session: &Session, arguments: &args::Save, key: Key) -> Result<SaveRequest, Failure> {
     let mut exclude = None;
     if !arguments.exclude.is_empty() {
         let globs = arguments.exclude.iter().map(String::as_str);
@@ -79,7 +88,7 @@ fn request(session: &Session, arguments: &args::Save) -> Result<SaveRequest, Fai
     let paths = arguments.paths.iter().map(std::path::PathBuf::as_path);
     Ok(SaveRequest {
         scope: session.scope.clone(),
-        key: arguments.key.clone(),
+        key,
         sources: session.surroundings.mounts(paths),
         walk: WalkOptions { exclude, owner: arguments.owner, xattrs: arguments.xattrs },
         level: arguments.compression_level,

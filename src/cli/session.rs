@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use larder::files;
-use larder::ids::Scope;
+use larder::ids::{Key, Scope};
 use larder::mounts::Surroundings;
 use larder::progress::Context;
 use larder::records::Records;
-use larder::store::{Metered, Patience, Requests, Store, StoreLocation};
+use larder::store::{InvalidLocation, Metered, Patience, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
 
 use super::args::{Global, LocalCache, Record};
@@ -23,12 +23,16 @@ pub(super) struct Session {
     pub(super) scope: Scope,
     pub(super) json: bool,
     pub(super) quiet: bool,
-    pub(super) verbose: bool,
+    pub(super) verbose: u8,
+    pub(super) ignore_error: bool,
     pub(super) surroundings: Surroundings,
     location: StoreLocation,
     cache_directory: Option<PathBuf>,
     display: Display,
     stop: Arc<AtomicBool>,
+    /// How long the command may take, and whether that is over.
+    timeout: Option<Duration>,
+    timed_out: Arc<AtomicBool>,
     began: Instant,
 }
 
@@ -57,32 +61,89 @@ impl Session {
         };
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signals(&stop);
+        let timed_out = Arc::new(AtomicBool::new(false));
+        if let Some(timeout) = global.timeout {
+            stop_after(timeout, &stop, &timed_out);
+        }
+        let ignore_error = global.ignore_error
+            || matches!(&location, StoreLocation::S3(config) if config.ignore_error);
+        if global.verbose > 1 {
+            // No secret is in it: they hide themselves.
+            anstream::eprintln!("store: {location:?}");
+        }
+        if let StoreLocation::S3(config) = &location
+            && !global.quiet
+        {
+            for word in &config.without_effect {
+                anstream::eprintln!(
+                    "warning: {word} in --store has no effect: larder keeps its own layout below \
+                     prefix"
+                );
+            }
+        }
         Ok(Self {
             scope: global.scope,
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
+            ignore_error,
             surroundings,
             location,
             cache_directory,
             display: Display::new(global.quiet),
             stop,
+            timeout: global.timeout,
+            timed_out,
             began: Instant::now(),
         })
     }
 
     pub(super) fn store_for_writing(&self) -> Result<CountedStore, Failure> {
-        let store = self.location.open_for_writing(&self.patience()).map_err(larder::error::Error::from)?;
+        let store =
+            self.location.open_for_writing(&self.patience()).map_err(larder::error::Error::from)?;
         Ok(Arc::new(Metered::new(store)))
     }
 
     pub(super) fn store_for_reading(&self) -> Result<CountedStore, Failure> {
-        let store = self.location.open_for_reading(&self.patience()).map_err(larder::error::Error::from)?;
+        let store =
+            self.location.open_for_reading(&self.patience()).map_err(larder::error::Error::from)?;
         Ok(Arc::new(Metered::new(store)))
     }
 
     fn patience(&self) -> Patience {
-        Patience { deadline: None, stop: Arc::clone(&self.stop) }
+        // A little later than the flag, so that what fails first is the work,
+        // which says what it was at.
+        let deadline = self.timeout.map(|timeout| self.began + timeout + Duration::from_millis(50));
+        Patience { deadline, stop: Arc::clone(&self.stop) }
+    }
+
+    /// The keys that are meant: what was given, or the names in the store's
+    /// location.
+    pub(super) fn keys(&self, given: Option<&Key>) -> Result<Vec<Key>, Failure> {
+        if let Some(key) = given {
+            return Ok(vec![key.clone()]);
+        }
+        let names = match &self.location {
+            StoreLocation::S3(config) => config.names.as_slice(),
+            _ => &[],
+        };
+        let keys = names.iter().map(|name| {
+            name.parse().map_err(|_| Failure::from(InvalidLocation::value("name", name)))
+        });
+        let keys = keys.collect::<Result<Vec<Key>, Failure>>()?;
+        if keys.is_empty() { Err(Failure::NoKey) } else { Ok(keys) }
+    }
+
+    /// Being stopped by the clock is not being stopped by the user.
+    pub(super) fn explain(&self, failure: Failure) -> Failure {
+        match (failure, self.timeout) {
+            (Failure::Larder(larder::error::Error::Interrupted), Some(timeout))
+                if self.timed_out.load(Ordering::Relaxed) =>
+            {
+                Failure::TimedOut(timeout)
+            }
+            (failure, _) => failure,
+        }
     }
 
     pub(super) fn context(&self) -> Context<'_> {
@@ -112,8 +173,9 @@ impl Session {
     }
 
     /// Tells about the store, if that is wanted.
-    pub(super) fn tell_requests(&self, requests: &Requests) {
-        if self.verbose {
+    pub(super) fn tell_requests(&self, store: &CountedStore) {
+        let requests = store.requests();
+        if self.verbose > 0 {
             anstream::eprintln!(
                 "requests: {} get, {} put, {} head, {} list, {} delete; {} read, {} written",
                 requests.get,
@@ -124,6 +186,17 @@ impl Session {
                 super::output::bytes(requests.bytes_read),
                 super::output::bytes(requests.bytes_written),
             );
+            if let Some(sent) = store.wire_requests() {
+                anstream::eprintln!(
+                    "sent: {} get, {} put, {} list, {} delete, {} of them again; about ${:.6}",
+                    sent.get,
+                    sent.put,
+                    sent.list,
+                    sent.delete,
+                    sent.retries,
+                    sent.dollars(),
+                );
+            }
         }
     }
 }
@@ -143,6 +216,16 @@ fn cache_directory(home: Option<PathBuf>) -> Option<PathBuf> {
         Some(home?.join(below))
     });
     Some(caches?.join("larder"))
+}
+
+/// Asks the work to stop and clean up when its time is over.
+fn stop_after(timeout: Duration, stop: &Arc<AtomicBool>, timed_out: &Arc<AtomicBool>) {
+    let (stop, timed_out) = (Arc::clone(stop), Arc::clone(timed_out));
+    std::thread::spawn(move || {
+        std::thread::sleep(timeout);
+        timed_out.store(true, Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
+    });
 }
 
 /// The first Ctrl-C or SIGTERM asks the work to stop and clean up; the second

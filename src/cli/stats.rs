@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::output::{self, bytes, count, things};
+use super::output::{self, RequestsJson, bytes, count, things};
 use super::session::Session;
 
 pub(super) fn run(session: &Session, arguments: &args::Stats) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub(super) fn run(session: &Session, arguments: &args::Stats) -> Result<Exit, Fa
             "pack_bytes": found.pack_bytes,
             "unreferenced_bytes": found.unreferenced_bytes,
             "damaged": found.damaged,
-            "requests": store.requests(),
+            "requests": RequestsJson::of(&store),
         }));
     } else {
         print(&found, arguments.scopes.all_scopes);

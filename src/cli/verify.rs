@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::output::{self, bytes, seconds, things};
+use super::output::{self, RequestsJson, bytes, seconds, things};
 use super::session::Session;
 
 pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, Failure> {
@@ -32,7 +32,7 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
             "missing_keys": report.missing_keys,
             "problems": report.problems.iter().map(Error::to_string).collect::<Vec<_>>(),
             "damaged": damaged,
-            "requests": store.requests(),
+            "requests": RequestsJson::of(&store),
             "seconds": took.as_secs_f64(),
         }));
     } else {

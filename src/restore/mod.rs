@@ -31,8 +31,8 @@ use crate::tier::Tier;
 pub struct RestoreRequest {
     /// The namespace of the keys.
     pub scope: Scope,
-    /// The key to look for first.
-    pub key: Key,
+    /// The keys to look for first, in order.
+    pub keys: Vec<Key>,
     /// Prefixes of keys to look for then, in order; of each the newest.
     pub restore_keys: Vec<String>,
     /// Where anchored paths lie.
@@ -122,18 +122,20 @@ pub struct Found {
     pub manifest: Manifest,
 }
 
-/// Finds the manifest for a key or, in order, for prefixes of keys.
+/// Finds the first manifest for keys or, in order, for prefixes of keys.
 ///
 /// # Errors
 /// Those of the store; [`Error::Damaged`] if the manifest cannot be read.
 pub fn find(
     repository: &Repository,
     scope: &Scope,
-    key: &Key,
+    keys: &[Key],
     restore_keys: &[String],
 ) -> Result<Option<Found>, Error> {
-    if let Some(stored) = repository.manifest(scope, key)? {
-        return Ok(Some(Found { hit: Hit::Exact, manifest: stored.manifest }));
+    for key in keys {
+        if let Some(stored) = repository.manifest(scope, key)? {
+            return Ok(Some(Found { hit: Hit::Exact, manifest: stored.manifest }));
+        }
     }
     for prefix in restore_keys {
         // The newest may be deleted between the listing and the read.
@@ -165,7 +167,7 @@ pub fn restore(
     let Some(repository) = Repository::open(store)? else {
         return Ok(RestoreReport::default());
     };
-    let found = find(&repository, &request.scope, &request.key, &request.restore_keys)?;
+    let found = find(&repository, &request.scope, &request.keys, &request.restore_keys)?;
     let Some(Found { hit, manifest }) = found else {
         return Ok(RestoreReport::default());
     };
@@ -188,7 +190,7 @@ pub fn restore(
     let stage = stage::Stage::prepare(&tree, &targets, &comparison)?;
     let written =
         fetch::fetch(&repository, &manifest, &tree, &comparison, &stage, request, context)?;
-    if let Some(error) = request.tier.as_ref().and_then(|tier| tier.take_trouble()) {
+    if let Some(error) = request.tier.as_ref().and_then(|tier| tier.settle()) {
         context.progress.warn(Warning::NotKept { error: error.to_string() });
     }
     report.fetched_bytes = written.fetched_bytes;

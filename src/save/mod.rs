@@ -126,7 +126,7 @@ pub fn save(
     let recall::Recalled { units, vouched } = recall::recall(&walked, &plan, &records);
     let cutter = cut::Cutter::new(&walked, &plan, request, repository.as_ref(), &known, context);
     let (contents, uploaded) = cutter.run(units)?;
-    if let Some(error) = request.tier.as_ref().and_then(|tier| tier.take_trouble()) {
+    if let Some(error) = request.tier.as_ref().and_then(|tier| tier.settle()) {
         context.progress.warn(Warning::NotKept { error: error.to_string() });
     }
 

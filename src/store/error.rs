@@ -237,7 +237,8 @@ impl RemoteError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match self.kind {
             RemoteErrorKind::NoBucket => {
-                "check the bucket's name, the region and the endpoint_url, or create the bucket".into()
+                "check the bucket's name, the region and the endpoint_url, or create the bucket"
+                    .into()
             }
             RemoteErrorKind::Denied => "larder needs s3:GetObject, s3:PutObject, s3:DeleteObject \
                  and s3:ListBucket there (without the last, S3 answers so to what is not there); \

@@ -152,7 +152,9 @@ impl StoreLocation {
         match scheme(text) {
             None => Ok(Self::Directory { root: expand_home(text, home)?, fsync: Fsync::default() }),
             Some(("file", rest)) => parse_file_url(rest),
-            Some(("s3", rest)) => S3Config::parse_url(rest).map(|config| Self::S3(Box::new(config))),
+            Some(("s3", rest)) => {
+                S3Config::parse_url(rest).map(|config| Self::S3(Box::new(config)))
+            }
             Some((other, _)) => Err(InvalidLocation::Scheme(other.to_owned())),
         }
     }
@@ -196,6 +198,11 @@ impl fmt::Display for StoreLocation {
 }
 
 impl InvalidLocation {
+    /// A value that means nothing.
+    pub fn value(parameter: &'static str, value: &str) -> Self {
+        Self::Value { parameter, value: value.to_owned() }
+    }
+
     /// What to write instead, where that is known.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         let known = |given: &str, known: &[&'static str]| match nearest(given, known) {
@@ -225,6 +232,7 @@ impl InvalidLocation {
                 "mode" => known(value, &["min", "max"]).into(),
                 "checksums" => known(value, &["when_supported", "when_required"]).into(),
                 "sse" => known(value, &["AES256", "aws:kms", "aws:kms:dsse"]).into(),
+                "name" => "write keys of at most 512 bytes, separated by semicolons".into(),
                 "sse_customer_key" => "give 32 bytes in base64".into(),
                 "touch_refresh" | "connect_timeout" | "read_timeout" => {
                     "write a duration such as 90s, 24h or 1h30m".into()

@@ -177,6 +177,10 @@ impl<S: Store> Store for Metered<S> {
         self.inner.delete(keys)
     }
 
+    fn has_conditional_writes(&self) -> bool {
+        self.inner.has_conditional_writes()
+    }
+
     fn wire_requests(&self) -> Option<WireRequests> {
         self.inner.wire_requests()
     }

@@ -174,6 +174,13 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Too many keys are a caller's error.
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError>;
 
+    /// Whether conditional puts are believed to be exclusive. Where they are
+    /// not, [`PutMode::Create`] and [`PutMode::IfMatch`] still look before they
+    /// put, but two at once may both succeed.
+    fn has_conditional_writes(&self) -> bool {
+        true
+    }
+
     /// What was really sent so far, repetitions and parts of long objects
     /// included; `None` for a store that is not asked over a network.
     fn wire_requests(&self) -> Option<WireRequests> {
@@ -248,6 +255,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
         (**self).delete(keys)
+    }
+    fn has_conditional_writes(&self) -> bool {
+        (**self).has_conditional_writes()
     }
     fn wire_requests(&self) -> Option<WireRequests> {
         (**self).wire_requests()

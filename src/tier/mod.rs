@@ -121,9 +121,11 @@ impl Tier {
         }
     }
 
-    /// The first thing that went wrong with adding, told once.
-    pub(crate) fn take_trouble(&self) -> Option<FileError> {
-        lock(&self.trouble).take()
+    /// Ends a run's adding, so that the limit holds; gives the first thing that
+    /// went wrong, once.
+    pub(crate) fn settle(&self) -> Option<FileError> {
+        let settled = self.room.settle();
+        lock(&self.trouble).take().or(settled.err())
     }
 
     fn try_add(&self, id: ChunkId, stored: &[u8]) -> Result<(), FileError> {
@@ -135,7 +137,9 @@ impl Tier {
         if footprint > self.room.limit() {
             return Ok(());
         }
-        self.room.take(footprint)?;
+        let Some(_taken) = self.room.take(footprint)? else {
+            return Ok(());
+        };
         let temp = self.directory.join(TEMP_DIR).join(Ulid::generate().to_string());
         let added = write_new(&temp, stored)
             .map_err(|error| FileError::new("write", &temp, error))
@@ -213,7 +217,7 @@ mod tests {
         tier.remove(id);
         assert_eq!(tier.read(&entry), None);
         assert_eq!(tier.find(id, 9), None);
-        assert!(tier.take_trouble().is_none());
+        assert!(tier.settle().is_none());
     }
 
     #[test]
@@ -287,9 +291,9 @@ mod tests {
         let tier = tier(&in_the_way, 1 << 20);
         tier.add(ChunkId::of(b"a"), b"a");
         tier.add(ChunkId::of(b"b"), b"b");
-        let error = tier.take_trouble().unwrap().to_string();
+        let error = tier.settle().unwrap().to_string();
         assert!(error.starts_with("cannot make "), "{error}");
-        assert!(tier.take_trouble().is_none());
+        assert!(tier.settle().is_none());
         assert_eq!(tier.find(ChunkId::of(b"a"), 1), None);
     }
 
@@ -299,6 +303,6 @@ mod tests {
         let tier = tier(&top.path().join("t"), 5000);
         tier.add(ChunkId::of(b"a"), &[1; 5000]);
         tier.add(ChunkId::of(b"b"), &[]);
-        assert!(!top.path().join("t").exists() && tier.take_trouble().is_none());
+        assert!(!top.path().join("t").exists() && tier.settle().is_none());
     }
 }

@@ -54,7 +54,14 @@ pub(super) fn footprint(len: u64) -> u64 {
 pub(super) struct Room {
     directory: PathBuf,
     limit: u64,
-    lease: Mutex<Lease>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    lease: Lease,
+    /// Bytes that threads have taken and a count does not see yet.
+    unwritten: u64,
 }
 
 /// Room that is counted in the tally and not all filled yet.
@@ -66,26 +73,46 @@ struct Lease {
     left: u64,
 }
 
+/// Room that was taken for an entry. To be dropped when the entry is there, or
+/// will not be.
+#[derive(Debug)]
+pub(super) struct Taken<'r> {
+    room: &'r Room,
+    bytes: u64,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        lock(&self.room.held).unwritten -= self.bytes;
+    }
+}
+
 impl Room {
     pub(super) fn new(directory: PathBuf, limit: u64) -> Self {
-        Self { directory, limit, lease: Mutex::default() }
+        Self { directory, limit, held: Mutex::default() }
     }
 
     pub(super) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// Takes room for an entry, after making some if there is none.
-    pub(super) fn take(&self, bytes: u64) -> Result<(), FileError> {
-        let mut lease = lock(&self.lease);
-        if lease.left < bytes {
-            self.renew(&mut lease, bytes)?;
+    /// Takes room for an entry, after making some if there is none. `None` if
+    /// none can be made: the entry is too large beside those being written.
+    pub(super) fn take(&self, bytes: u64) -> Result<Option<Taken<'_>>, FileError> {
+        let mut held = lock(&self.held);
+        if held.lease.left < bytes {
+            self.renew(&mut held, bytes)?;
         }
-        lease.left -= bytes;
-        Ok(())
+        if held.lease.left < bytes {
+            return Ok(None);
+        }
+        held.lease.left -= bytes;
+        held.unwritten += bytes;
+        Ok(Some(Taken { room: self, bytes }))
     }
 
-    fn renew(&self, lease: &mut Lease, bytes: u64) -> Result<(), FileError> {
+    fn renew(&self, held: &mut Held, bytes: u64) -> Result<(), FileError> {
+        let lease = &mut held.lease;
         if lease.count.is_none() {
             self.make_directories()?;
             remove_stale(&self.directory.join(TEMP_DIR));
@@ -97,27 +124,47 @@ impl Room {
                 tally
             }
             // New, or not ours: what is there decides.
-            None => Tally::of(count(&self.directory).bytes),
+            None => Tally::of(count(&self.directory).bytes + held.unwritten),
         };
         *lease = Lease::default();
         let wanted = MAX_LEASE.min(self.limit / LEASE_PART).max(bytes);
-        if tally.bytes.saturating_add(wanted) > self.limit {
-            // More than is needed right now, so that the next time is far off.
-            let target = (self.limit - self.limit / 10).saturating_sub(wanted);
-            tally = Tally::of(self.evict(target)?);
-        }
-        tally.bytes += wanted;
+        self.make_room(&mut tally, wanted, held.unwritten)?;
+        let granted = if tally.bytes + wanted > self.limit { 0 } else { wanted };
+        tally.bytes += granted;
         self.write_tally(&mut file, &tally)?;
-        *lease = Lease { count: Some(tally.count), taken: wanted, left: wanted };
+        *lease = Lease { count: Some(tally.count), taken: granted, left: granted };
         Ok(())
     }
 
-    /// Gives back what is left of a lease.
-    fn give_back(&self, lease: &Lease) -> Result<(), FileError> {
+    /// Gives back what is left of the lease. Removes entries if there are more
+    /// than the limit allows: it may have been lowered, or another process
+    /// counted what this one had not filled yet.
+    pub(super) fn settle(&self) -> Result<(), FileError> {
+        let mut held = lock(&self.held);
+        let lease = std::mem::take(&mut held.lease);
+        // Who adds nothing needs no lock to see that all is well; and no tally,
+        // where it cannot be read.
+        let path = self.directory.join(TALLY);
+        let seen = File::open(path).ok().and_then(|mut file| Tally::read(&mut file));
+        let is_well = seen.is_none_or(|tally| tally.bytes <= self.limit);
+        if lease.count.is_none() && is_well {
+            return Ok(());
+        }
         let mut file = self.open_tally()?;
         if let Some(mut tally) = Tally::read(&mut file) {
-            tally.settle(lease);
+            tally.settle(&lease);
+            self.make_room(&mut tally, 0, held.unwritten)?;
             self.write_tally(&mut file, &tally)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room for so many bytes, if there is none; and then more than is
+    /// needed right now, so that the next time is far off.
+    fn make_room(&self, tally: &mut Tally, wanted: u64, unwritten: u64) -> Result<(), FileError> {
+        if tally.bytes.saturating_add(wanted) > self.limit {
+            let target = (self.limit - self.limit / 10).saturating_sub(wanted + unwritten);
+            *tally = Tally::of(self.evict(target)? + unwritten);
         }
         Ok(())
     }
@@ -216,10 +263,10 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let lease = std::mem::take(&mut *lock(&self.lease));
-        if lease.left > 0 {
-            // Otherwise the next count comes sooner.
-            let _ = self.give_back(&lease);
+        if lock(&self.held).lease.count.is_some() {
+            // A run that failed did not settle; if this fails too, the next
+            // count comes sooner.
+            let _ = self.settle();
         }
     }
 }
@@ -375,6 +422,21 @@ mod tests {
     }
 
     #[test]
+    fn a_count_does_not_forget_what_is_being_written() {
+        let top = tempfile::tempdir().unwrap();
+        let room = Room::new(top.path().into(), 4 * BLOCK);
+        let one = room.take(2 * BLOCK).unwrap().unwrap();
+        let two = room.take(BLOCK).unwrap().unwrap();
+        assert!(room.take(2 * BLOCK).unwrap().is_none(), "nothing can be removed yet");
+        assert_eq!(tally(top.path()), 3 * BLOCK);
+        write_entry(top.path(), 1, 8000, 500);
+        drop(one);
+        assert!(room.take(2 * BLOCK).unwrap().is_some(), "now it can");
+        drop(two);
+        assert_eq!(count(top.path()).bytes, 0);
+    }
+
+    #[test]
     fn the_least_recently_used_goes_first() {
         let top = tempfile::tempdir().unwrap();
         let ages = [(1, 500), (2, 300), (3, 900), (4, 100), (5, 700)];
@@ -394,6 +456,22 @@ mod tests {
         let room = Room::new(top.path().into(), 2 * BLOCK + BLOCK / 2);
         room.take(BLOCK).unwrap();
         assert_eq!([old, future].map(|path| path.exists()), [true, false]);
+    }
+
+    #[test]
+    fn a_lowered_limit_holds_once_a_run_settles() {
+        let top = tempfile::tempdir().unwrap();
+        let paths = [(1, 500), (2, 300), (3, 400)].map(|(id, used)| {
+            let path = write_entry(top.path(), id, 4000, used);
+            Room::new(top.path().into(), 160 * BLOCK).take(BLOCK).unwrap();
+            path
+        });
+        let there = || paths.clone().map(|path| path.exists());
+        Room::new(top.path().into(), 160 * BLOCK).settle().unwrap();
+        assert_eq!(there(), [true, true, true]);
+        Room::new(top.path().into(), 2 * BLOCK + BLOCK / 2).settle().unwrap();
+        assert_eq!(there(), [true, false, true]);
+        assert_eq!(tally(top.path()), 2 * BLOCK);
     }
 
     #[test]

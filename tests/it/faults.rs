@@ -43,7 +43,7 @@ pub(crate) fn save_request(tree: &Path) -> SaveRequest {
 pub(crate) fn restore_request(to: &Path) -> RestoreRequest {
     RestoreRequest {
         scope: "default".parse().unwrap(),
-        key: "k".parse().unwrap(),
+        keys: vec!["k".parse().unwrap()],
         restore_keys: vec![],
         destination: Destination::Below(to.to_owned()),
         paths: vec![],

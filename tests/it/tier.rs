@@ -289,12 +289,19 @@ fn several_processes_fill_and_evict() {
             assert_eq!(wait(&mut child), Some(0));
             assert_same(&sandbox.work("tree"), &sandbox.work(to).join("tree"));
         }
-        // A count does not see what others are about to fill of their leases.
-        assert!(bytes_of(&entries(&sandbox)) <= size + 3 * size / 16);
+        assert!(bytes_of(&entries(&sandbox)) <= size);
         assert_eq!(temporaries(&sandbox), 0);
     }
-    restore(&sandbox, "alone", &tier);
-    assert!(bytes_of(&entries(&sandbox)) <= size);
+    assert!(bytes_of(&entries(&sandbox)) > size / 2);
+}
+
+#[test]
+fn a_lowered_size_is_kept_by_a_restore_that_adds_nothing() {
+    let sandbox = saved(600, 87);
+    restore(&sandbox, "one", &tier(&sandbox));
+    let report = restore(&sandbox, "two", &sized(&sandbox, "2MB"));
+    assert_eq!(report["fetched_bytes"], 0);
+    assert!(bytes_of(&entries(&sandbox)) <= 2_000_000);
 }
 
 #[test]

@@ -13,11 +13,11 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 
 use super::config::{Checksums, CredentialSource, S3Config};
@@ -79,10 +79,9 @@ impl Clients {
                 RequestChecksumCalculation::WhenSupported,
                 ResponseChecksumValidation::WhenSupported,
             ),
-            Checksums::Required => (
-                RequestChecksumCalculation::WhenRequired,
-                ResponseChecksumValidation::WhenRequired,
-            ),
+            Checksums::Required => {
+                (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
+            }
         };
         let mut s3 = aws_sdk_s3::config::Builder::from(&sdk)
             .force_path_style(config.uses_path_style())
@@ -153,8 +152,7 @@ async fn role(
         let provider = super::github::Provider::new(token, role, session, sdk, http);
         return Some(SharedCredentialsProvider::new(provider));
     }
-    let mut provider =
-        AssumeRoleProvider::builder(&role.arn).session_name(session).configure(sdk);
+    let mut provider = AssumeRoleProvider::builder(&role.arn).session_name(session).configure(sdk);
     if let Some(id) = &role.external_id {
         provider = provider.external_id(id.reveal());
     }

@@ -449,9 +449,9 @@ impl Words {
                 .unwrap_or_default(),
             parallelism: match self.text("upload_parallelism") {
                 None => None,
-                Some(value) => Some(
-                    value.parse().map_err(|_| Self::invalid("upload_parallelism", &value))?,
-                ),
+                Some(value) => {
+                    Some(value.parse().map_err(|_| Self::invalid("upload_parallelism", &value))?)
+                }
             },
             conditional_writes: self.boolean("conditional_writes")?,
             names: self.names(),
@@ -460,9 +460,7 @@ impl Words {
                 .choice("mode", &[("min", CacheMode::Min), ("max", CacheMode::Max)])?
                 .unwrap_or_default(),
             touch_refresh: self.duration("touch_refresh")?,
-            connect_timeout: self
-                .duration("connect_timeout")?
-                .unwrap_or(defaults.connect_timeout),
+            connect_timeout: self.duration("connect_timeout")?.unwrap_or(defaults.connect_timeout),
             read_timeout: self.duration("read_timeout")?.unwrap_or(defaults.read_timeout),
             without_effect: listed.into_iter().filter(|word| self.text(word).is_some()).collect(),
             ..defaults

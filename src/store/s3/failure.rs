@@ -171,9 +171,9 @@ where
     Failure {
         kind,
         again,
-        retry_after: header("retry-after").and_then(|text| text.trim().parse().ok()).map(
-            |seconds: u64| Duration::from_secs(seconds.min(60)),
-        ),
+        retry_after: header("retry-after")
+            .and_then(|text| text.trim().parse().ok())
+            .map(|seconds: u64| Duration::from_secs(seconds.min(60))),
         region: region.filter(|_| is_elsewhere),
         status: Some(status),
         code,
@@ -188,7 +188,8 @@ fn meaning(status: u16, code: Option<&str>, message: &str, region: Option<&str>)
         (None, _) => format!("HTTP {status}"),
     };
     let kind = match (code, status) {
-        (Some("NoSuchKey"), _) => return StoreErrorKind::NotFound,
+        // HEAD has no body, and so no code of S3's: the SDK gives its own.
+        (Some("NoSuchKey"), _) | (Some("NotFound"), 404) => return StoreErrorKind::NotFound,
         (Some("NoSuchBucket"), _) => Kind::NoBucket,
         (None, 404) => return StoreErrorKind::NotFound,
         (Some("ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException"), _) => {

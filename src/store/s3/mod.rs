@@ -30,14 +30,14 @@ use tokio::runtime::Runtime;
 use super::error::{RemoteErrorKind, StoreErrorKind};
 use super::patience::Patience;
 use super::{
-    Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError, Version, WireRequests,
-    check_batch,
+    Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError, Version,
+    WireRequests, check_batch,
 };
 use crate::budget::lock;
+use config::words;
 pub use config::{
     AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, S3Config, Secret,
 };
-use config::words;
 use failure::{Again, Failure, classify};
 use limiter::Limiter;
 use request::{Asked, Counters};
@@ -191,11 +191,7 @@ impl Store for S3Store {
         // there is this very one.
         let nonce = ulid::Ulid::generate().to_string();
         let put = transfer::Put { key, body, nonce: &nonce };
-        if put.is_long() {
-            self.put_in_parts(&put, &mode)
-        } else {
-            self.put_at_once(&put, &mode)
-        }
+        if put.is_long() { self.put_in_parts(&put, &mode) } else { self.put_at_once(&put, &mode) }
     }
 
     fn list(
@@ -206,12 +202,13 @@ impl Store for S3Store {
     ) -> Result<Page, StoreError> {
         check_batch(Operation::List, prefix, limit)?;
         let within = self.name("");
+        let what = if prefix.is_empty() { self.location() } else { prefix.to_owned() };
         let mut page = Page::default();
         let mut after = after.map(|key| self.name(key.as_str()));
         // Other things may lie below the prefix: a page of them alone is none.
         loop {
             let room = limit - page.objects.len();
-            let answer = self.run(Operation::List, prefix, Asked::List, async |_| {
+            let answer = self.run(Operation::List, &what, Asked::List, async |_| {
                 let sent = self
                     .client()
                     .list_objects_v2()
@@ -253,13 +250,16 @@ impl Store for S3Store {
                 Ok(vec![])
             }
             keys => match self.delete_many(&what, keys) {
-                Err(error) if is_unsupported(&error) => Ok(keys
-                    .iter()
-                    .filter_map(|key| self.delete_one(key).err())
-                    .collect()),
+                Err(error) if is_unsupported(&error) => {
+                    Ok(keys.iter().filter_map(|key| self.delete_one(key).err()).collect())
+                }
                 result => result,
             },
         }
+    }
+
+    fn has_conditional_writes(&self) -> bool {
+        self.prefers_conditions()
     }
 
     fn wire_requests(&self) -> Option<WireRequests> {

@@ -114,7 +114,13 @@ impl S3Store {
             if !moved && (wait.is_none() || self.rest(wait.unwrap_or_default()).await.is_err()) {
                 let object = object.to_string();
                 let elapsed = began.elapsed();
-                return Err(StoreError { operation, object, attempts, elapsed, kind: failure.kind });
+                return Err(StoreError {
+                    operation,
+                    object,
+                    attempts,
+                    elapsed,
+                    kind: failure.kind,
+                });
             }
         }
     }

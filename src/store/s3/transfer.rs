@@ -265,11 +265,7 @@ impl S3Store {
         })
     }
 
-    pub(super) fn put_at_once(
-        &self,
-        put: &Put<'_>,
-        mode: &PutMode,
-    ) -> Result<Version, StoreError> {
+    pub(super) fn put_at_once(&self, put: &Put<'_>, mode: &PutMode) -> Result<Version, StoreError> {
         let asked = Asked::Put(put.body.len() as u64);
         self.run(Operation::Put, put.key, asked, async |attempt| {
             let condition = self.condition(put.key, mode).await?;
