@@ -9,7 +9,7 @@ use crate::proxy::{Entry, Proxy};
 use crate::sandbox::{Run, Sandbox, assert_same, plant, run};
 use crate::server::{Bucket, server};
 
-/// Where the store is in its bucket.
+/// Where the store is in its bucket, unless a test wants it elsewhere.
 pub(crate) const PREFIX: &str = "some/prefix";
 /// What packs' keys have in them.
 pub(crate) const PACKS: &str = "/packs/";
@@ -21,6 +21,8 @@ pub(crate) struct Job {
     pub(crate) sandbox: Sandbox,
     pub(crate) bucket: Bucket,
     pub(crate) proxy: Proxy,
+    /// Where the store is in the bucket.
+    pub(crate) prefix: String,
 }
 
 impl Job {
@@ -28,7 +30,7 @@ impl Job {
     pub(crate) fn new() -> Option<Self> {
         let bucket = server()?.bucket();
         let proxy = Proxy::new(bucket.server.address(), []);
-        Some(Self { sandbox: Sandbox::new(), bucket, proxy })
+        Some(Self { sandbox: Sandbox::new(), bucket, proxy, prefix: PREFIX.into() })
     }
 
     /// A job with the tree that most tests save.
@@ -41,12 +43,13 @@ impl Job {
     /// The same bucket, as another machine sees it.
     pub(crate) fn elsewhere(&self) -> Self {
         let proxy = Proxy::new(self.bucket.server.address(), []);
-        Self { sandbox: Sandbox::new(), bucket: self.bucket.clone(), proxy }
+        let (bucket, prefix) = (self.bucket.clone(), self.prefix.clone());
+        Self { sandbox: Sandbox::new(), bucket, proxy, prefix }
     }
 
     /// The store, by way of the proxy.
     pub(crate) fn location(&self) -> String {
-        self.bucket.location(&self.proxy.url(), PREFIX)
+        self.bucket.location(&self.proxy.url(), &self.prefix)
     }
 
     /// larder with the store at hand but nothing to sign with: what is not in
