@@ -1,8 +1,11 @@
 #!/bin/sh
 # Runs every check of the repository: formatting, lints, documentation, benches
-# that compile, and all tests last. Installs what is missing of the tools.
+# that compile, and all tests last. Installs what is missing of the tools, and
+# starts an S3 server for the tests that need one.
 #
 #   sh tests/run.sh
+#   LARDER_TEST_S3=http://127.0.0.1:9000 LARDER_TEST_S3_ACCESS_KEY=… \
+#       LARDER_TEST_S3_SECRET_KEY=… sh tests/run.sh      with a server that runs
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -60,6 +63,19 @@ PYTHON
 # That they compile and link, without the release profile's minutes for each.
 say "cargo bench --locked --no-run --profile dev"
 cargo bench --locked --no-run --profile dev --quiet
+# Before the tests' own messages, which begin with the build.
+if [ -z "${LARDER_TEST_S3-}" ]; then
+    say "sh tests/s3/server.sh start"
+    trap 'sh tests/s3/server.sh stop' EXIT
+    trap 'exit 130' INT TERM
+    settings=$(sh tests/s3/server.sh start)
+    eval "$settings"
+    export LARDER_TEST_S3="$AWS_ENDPOINT_URL"
+    export LARDER_TEST_S3_ACCESS_KEY="$AWS_ACCESS_KEY_ID"
+    export LARDER_TEST_S3_SECRET_KEY="$AWS_SECRET_ACCESS_KEY"
+    # Tests that want credentials in the environment put them there.
+    unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION
+fi
 # Last, so that the results are what a log ends with.
 say "cargo test --locked"
 cargo test --locked --no-fail-fast

@@ -1,8 +1,9 @@
 //! One suite that every store passes: the contract of `larder::store::Store`,
 //! case by case.
 //!
-//! A store joins with one line at the end of this file: its name and a function
-//! that gives a fresh one. Cases know nothing of the store they run on.
+//! A store joins with one line at the end of this file: its name, whether it can
+//! be had here, and a function that gives a fresh one. Cases know nothing of the
+//! store they run on.
 
 // A test's helpers panic like the tests that call them, and count small things.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::needless_pass_by_value)]
@@ -11,9 +12,14 @@ mod conditions;
 mod listing;
 mod model;
 mod objects;
+// The server is that of the tests of S3, which have more use for it.
+#[path = "../s3/server.rs"]
+#[allow(dead_code)]
+mod server;
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use larder::store::{
@@ -71,11 +77,33 @@ fn metered() -> Fresh {
     Fresh::new(Metered::new(local), root)
 }
 
+/// A prefix of its own in a bucket that all have part in.
+fn s3() -> Fresh {
+    static BUCKET: OnceLock<server::Bucket> = OnceLock::new();
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let server = server::server().unwrap();
+    let bucket = BUCKET.get_or_init(|| server.bucket());
+    let prefix = format!("fresh-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let location = bucket.location(&server.endpoint, &prefix);
+    let server::Keys { access_key, secret_key } = &server.keys;
+    let keys = format!("&access_key_id={access_key}&secret_access_key={secret_key}");
+    Fresh { store: larder::store::open(&(location + &keys)).unwrap(), _guard: Box::new(()) }
+}
+
+/// Whether there is a server of S3; if not, it says so.
+fn server_runs() -> bool {
+    server::server().is_some()
+}
+
+fn always() -> bool {
+    true
+}
+
 macro_rules! stores {
-    ($($name:ident: $fresh:expr;)+) => {$(
+    ($($name:ident, $can_be_had:expr, $fresh:expr;)+) => {$(
         mod $name {
             use super::*;
-            stores!(@cases $fresh;
+            stores!(@cases $can_be_had, $fresh;
                 objects: round_trips, absent_objects, limits_of_a_get, edges_of_ranges,
                     overwriting_is_seen, deletes, times_do_not_fall, readers_see_whole_objects,
                     keys_are_apart;
@@ -88,17 +116,20 @@ macro_rules! stores {
             );
         }
     )+};
-    (@cases $fresh:expr; $($module:ident: $($case:ident),+;)+) => {$($(
+    (@cases $can_be_had:expr, $fresh:expr; $($module:ident: $($case:ident),+;)+) => {$($(
         #[test]
         fn $case() {
-            $module::$case(|| $fresh);
+            if $can_be_had {
+                $module::$case(|| $fresh);
+            }
         }
     )+)+};
 }
 
 stores! {
-    in_memory: memory();
-    local_synced: local(Fsync::Always);
-    local_unsynced: local(Fsync::Never);
-    metered_local: metered();
+    in_memory, always(), memory();
+    local_synced, always(), local(Fsync::Always);
+    local_unsynced, always(), local(Fsync::Never);
+    metered_local, always(), metered();
+    s3, server_runs(), s3();
 }

@@ -321,6 +321,17 @@ impl S3Store {
         }
     }
 
+    /// Whether an earlier attempt at this very put succeeded. As long as that
+    /// cannot be learnt, nothing is known of the put: the next attempt asks
+    /// again.
+    async fn done_before(&self, put: &Put<'_>) -> Result<Option<Version>, Failure> {
+        match self.look(put.key).await {
+            Ok((meta, nonce)) => Ok((nonce.as_deref() == Some(put.nonce)).then_some(meta.version)),
+            Err(failure) if failure.again == Again::No => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// What a failed put means.
     async fn settle(
         &self,
@@ -336,10 +347,9 @@ impl S3Store {
         if conditional && unmet && !failure.has_code(&["NoSuchBucket"]) {
             // An earlier attempt may have done it, and only its answer was lost.
             if attempt > 1
-                && let Ok((meta, Some(nonce))) = self.look(put.key).await
-                && nonce == put.nonce
+                && let Some(version) = self.done_before(put).await?
             {
-                return Ok(meta.version);
+                return Ok(version);
             }
             let kind = match mode {
                 PutMode::Create => StoreErrorKind::AlreadyExists,
@@ -454,10 +464,9 @@ impl S3Store {
             // An upload that is gone was completed by an attempt before this.
             if attempt > 1
                 && failure.has_code(&["NoSuchUpload"])
-                && let Ok((meta, Some(nonce))) = self.look(put.key).await
-                && nonce == put.nonce
+                && let Some(version) = self.done_before(put).await?
             {
-                return Ok(meta.version);
+                return Ok(version);
             }
             self.settle(put, mode, attempt, failure).await
         })
