@@ -234,6 +234,11 @@ impl RemoteError {
         Self { kind: RemoteErrorKind::WrongRegion, detail: detail.into(), region }
     }
 
+    /// Whether this machine does not believe that the service is who it says.
+    pub(super) fn is_of_certificates(&self) -> bool {
+        self.kind == RemoteErrorKind::Network && self.detail.contains("certificate")
+    }
+
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match self.kind {
             RemoteErrorKind::NoBucket => {
@@ -264,6 +269,10 @@ impl RemoteError {
             },
             RemoteErrorKind::Throttled => {
                 "try again later, or lower upload_parallelism in --store".into()
+            }
+            RemoteErrorKind::Network if self.is_of_certificates() => {
+                "name a file with the certificate to trust: ca_file in --store, or AWS_CA_BUNDLE"
+                    .into()
             }
             RemoteErrorKind::TimedOut | RemoteErrorKind::Network => {
                 "check the endpoint_url, the network and the proxy variables".into()

