@@ -2,8 +2,8 @@
 //!
 //! A few threads fetch ranges of packs, ahead of the work and bounded in
 //! memory; two more read what the local tier has. rayon unpacks, checks and
-//! writes the chunks. What the tier turns out not to have after all is fetched
-//! in a second round.
+//! writes the chunks. What the tier turns out not to have after all, and what
+//! came damaged, is fetched in a second round.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +45,10 @@ const READERS: usize = 2;
 /// the end.
 const TASK: u64 = 1 << 20;
 
+/// Damaged chunks that are fetched once more: bytes that were changed on the way
+/// are few, and where there are many it is the store that is damaged.
+const MAX_FETCHED_AGAIN: usize = 16;
+
 /// Fetches and writes all files that are not in place.
 pub(super) fn fetch(
     repository: &Repository,
@@ -67,7 +71,7 @@ pub(super) fn fetch(
 
     let tier = request.tier.as_deref();
     let (kept, rest) = look_up(tier, plan::wanted(manifest, tree, &files));
-    let fetcher = Fetcher {
+    let mut fetcher = Fetcher {
         repository,
         manifest,
         tier,
@@ -75,11 +79,13 @@ pub(super) fn fetch(
         context,
         failure: FirstError::default(),
         lost: Mutex::default(),
+        is_second_round: false,
         fetched: AtomicU64::new(0),
         kept: AtomicU64::new(0),
     };
     fetcher.run(plan::coalesce(rest), batches(kept));
     let mut lost = std::mem::take(&mut *lock(&fetcher.lost));
+    fetcher.is_second_round = true;
     lost.sort_by_key(|chunk| (chunk.location.pack, chunk.location.offset));
     fetcher.run(plan::coalesce(lost), vec![]);
 
@@ -155,8 +161,9 @@ struct Fetcher<'a, 'w> {
     writer: &'a FileWriter<'w>,
     context: Context<'a>,
     failure: FirstError,
-    /// What the tier seemed to have, and did not.
+    /// What the tier seemed to have, and did not, and what came damaged.
     lost: Mutex<Vec<Wanted>>,
+    is_second_round: bool,
     /// Bytes of ranges that were fetched.
     fetched: AtomicU64,
     /// Stored bytes of the tier that were used.
@@ -185,6 +192,10 @@ impl<'w> Fetcher<'_, 'w> {
                 }
             });
         });
+    }
+
+    fn may_fetch_again(&self) -> bool {
+        !self.is_second_round && lock(&self.lost).len() < MAX_FETCHED_AGAIN
     }
 
     fn goes_on(&self) -> bool {
@@ -321,6 +332,9 @@ impl<'w> Fetcher<'_, 'w> {
                     if let Some(tier) = self.tier {
                         tier.remove(chunk.id);
                     }
+                    lock(&self.lost).push(chunk);
+                }
+                (Err(WriteError::Chunk(_)), Origin::Pack(_)) if self.may_fetch_again() => {
                     lock(&self.lost).push(chunk);
                 }
                 (Err(WriteError::Chunk(why)), Origin::Pack(pack)) => {

@@ -100,6 +100,7 @@ each_request! {
     conflict: Fault::conflict(), PUTS, Then::Retry;
     corrupt_manifest: Fault::CorruptAnswer, OF_MANIFESTS, Then::Retry;
     corrupt_delta: Fault::CorruptAnswer, OF_DELTAS, Then::Retry;
+    corrupt_pack: Fault::CorruptAnswer, OF_PACKS, Then::Retry;
 }
 
 /// A server that says how long it wants to be left alone.
