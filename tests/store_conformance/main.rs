@@ -18,8 +18,7 @@ mod objects;
 mod server;
 
 use std::any::Any;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use larder::store::{
@@ -29,12 +28,15 @@ use larder::store::{
 /// A store without objects, and what must outlive it.
 struct Fresh {
     store: Arc<dyn Store>,
+    /// Whether versions are those of contents, as S3's entity tags are: the
+    /// same bytes put again have the version that they had.
+    versions_are_of_contents: bool,
     _guard: Box<dyn Any>,
 }
 
 impl Fresh {
     fn new(store: impl Store + 'static, guard: impl Any) -> Self {
-        Self { store: Arc::new(store), _guard: Box::new(guard) }
+        Self { store: Arc::new(store), versions_are_of_contents: false, _guard: Box::new(guard) }
     }
 
     fn put(
@@ -77,17 +79,14 @@ fn metered() -> Fresh {
     Fresh::new(Metered::new(local), root)
 }
 
-/// A prefix of its own in a bucket that all have part in.
+/// A bucket of its own, all of it: keys may be as long as S3 takes them.
 fn s3() -> Fresh {
-    static BUCKET: OnceLock<server::Bucket> = OnceLock::new();
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let server = server::server().unwrap();
-    let bucket = BUCKET.get_or_init(|| server.bucket());
-    let prefix = format!("fresh-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let location = bucket.location(&server.endpoint, &prefix);
+    let location = server.bucket().location(&server.endpoint, "").replace("/?", "?");
     let server::Keys { access_key, secret_key } = &server.keys;
     let keys = format!("&access_key_id={access_key}&secret_access_key={secret_key}");
-    Fresh { store: larder::store::open(&(location + &keys)).unwrap(), _guard: Box::new(()) }
+    let store = larder::store::open(&(location + &keys)).unwrap();
+    Fresh { store, versions_are_of_contents: true, _guard: Box::new(()) }
 }
 
 /// Whether there is a server of S3; if not, it says so.
