@@ -655,8 +655,8 @@ mod tests {
                 r#"unknown word "regoin" in the store's location; did you mean "region"?"#,
             ),
             (
-                "type=s3,bucket=bucket,mode=mni",
-                r#""mni" is no value of the parameter "mode"; did you mean "min"?"#,
+                "type=s3,bucket=bucket,mode=minn",
+                r#""minn" is no value of the parameter "mode"; did you mean "min"?"#,
             ),
             (
                 "s3://bucket?use_path_style=maybe",
