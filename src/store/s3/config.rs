@@ -278,7 +278,6 @@ impl S3Config {
 pub(super) fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     match authority.find(']') {
         Some(end) => &authority[..=end],
         None => authority.split(':').next().unwrap_or_default(),
@@ -302,9 +301,7 @@ impl fmt::Display for S3Config {
             word("region", region)?;
         }
         if let Some(url) = &self.endpoint_url {
-            // Some people write a password there.
-            let shown = url.rsplit_once('@').map_or(url.as_str(), |(_, host)| host);
-            word("endpoint_url", shown)?;
+            word("endpoint_url", url)?;
         }
         Ok(())
     }
@@ -473,6 +470,10 @@ impl Words {
     fn endpoint(&self) -> Result<Option<String>, InvalidLocation> {
         let Some(url) = self.text("endpoint_url") else { return Ok(None) };
         let url = if url.contains("://") { url } else { format!("https://{url}") };
+        // A password would be shown wherever the location is, and S3 takes none.
+        if let Some((_, host)) = url.rsplit_once('@') {
+            return Err(Self::invalid("endpoint_url", &format!("***@{host}")));
+        }
         let is_http = url.starts_with("http://") || url.starts_with("https://");
         if !is_http || host(&url).is_empty() || url.contains(char::is_whitespace) {
             return Err(Self::invalid("endpoint_url", &url));
@@ -555,4 +556,149 @@ impl Words {
 /// The words that may stand in a location, for suggestions.
 pub(in crate::store) fn words() -> &'static [&'static str] {
     &WORDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreLocation;
+
+    fn parse(text: &str) -> Result<S3Config, InvalidLocation> {
+        match StoreLocation::parse(text, None)? {
+            StoreLocation::S3(config) => Ok(*config),
+            other => panic!("{text} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_url_and_buildx_words_mean_the_same() {
+        let url = "s3://bucket/a%20b/c/?region=eu-west-1&endpoint_url=http://host:9000/\
+                   &use_path_style=true&name=x;y&ignore-error&touch_refresh=24h\
+                   &upload_parallelism=8&mode=max";
+        let csv = "type=s3,bucket=bucket,prefix=a b/c,region=eu-west-1,\
+                   endpoint_url=http://host:9000,use_path_style=true,name=x;y,\
+                   ignore-error=true,touch_refresh=24h,upload_parallelism=8,mode=max";
+        let config = parse(url).unwrap();
+        assert_eq!(config, parse(csv).unwrap());
+        assert_eq!((config.bucket.as_str(), config.prefix.as_str()), ("bucket", "a b/c"));
+        assert_eq!(config.endpoint_url.as_deref(), Some("http://host:9000"));
+        assert_eq!(config.names, ["x", "y"]);
+        assert_eq!(config.touch_refresh, Some(Duration::from_secs(86_400)));
+        assert_eq!(config.mode, CacheMode::Max);
+        assert!(config.ignore_error && config.path_style == Some(true));
+        assert_eq!(parse("s3://bucket").unwrap(), S3Config::new("bucket", ""));
+    }
+
+    #[test]
+    fn values_with_commas_are_quoted() {
+        let config = parse(r#"type=s3,bucket=bucket,"tags=a=1,2;b=3",prefix=p"#).unwrap();
+        let tags = [("a", "1,2"), ("b", "3")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(config.tags, tags);
+        assert_eq!(config.prefix, "p");
+    }
+
+    #[test]
+    fn path_style_is_chosen_by_the_endpoint() {
+        let uses = |text: &str| parse(text).unwrap().uses_path_style();
+        for path in [
+            "s3://bucket?endpoint_url=http://127.0.0.1:9000",
+            "s3://bucket?endpoint_url=http://[::1]:9000",
+            "s3://bucket?endpoint_url=http://minio:9000",
+            "s3://bucket?endpoint_url=localhost:9000",
+            "s3://my.bucket",
+            "s3://bucket?endpoint_url=https://s3.example.org&use_path_style=true",
+        ] {
+            assert!(uses(path), "{path}");
+        }
+        for host in [
+            "s3://bucket",
+            "s3://bucket?endpoint_url=https://s3.example.org",
+            "s3://my.bucket?use_path_style=false",
+        ] {
+            assert!(!uses(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let text = format!(
+            "s3://bucket/p?access_key_id=SECRET1&secret_access_key=SECRET2&session_token=SECRET3\
+             &sse_customer_key={key}&role_arn=arn:x&external_id=SECRET4\
+             &endpoint_url=http://host:9000"
+        );
+        let config = parse(&text).unwrap();
+        for shown in [format!("{config}"), format!("{config:?}"), format!("{config:#?}")] {
+            assert!(!shown.contains("SECRET"), "{shown}");
+            assert!(!shown.contains("AAAA"), "{shown}");
+        }
+        assert_eq!(config.to_string(), "s3://bucket/p?endpoint_url=http://host:9000");
+        // Nor in messages about what is wrong with them.
+        for wrong in ["sse_customer_key=SECRET", "endpoint_url=http://user:SECRET@host"] {
+            let error = parse(&format!("s3://bucket?{wrong}")).unwrap_err();
+            assert!(!format!("{error} {:?}", error.hint()).contains("SECRET"), "{error}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let told = |text: &str| {
+            let error = parse(text).unwrap_err();
+            format!("{error}; {}", error.hint().unwrap())
+        };
+        let cases = [
+            (
+                "s3://",
+                "the store's location names no bucket; write s3://bucket/prefix, or bucket=… \
+                 after type=s3",
+            ),
+            (
+                "s3://bucket?regoin=eu-west-1",
+                r#"unknown word "regoin" in the store's location; did you mean "region"?"#,
+            ),
+            (
+                "type=s3,bucket=bucket,mode=minn",
+                r#""minn" is no value of the parameter "mode"; did you mean "min"?"#,
+            ),
+            (
+                "s3://bucket?use_path_style=maybe",
+                r#""maybe" is no value of the parameter "use_path_style"; write true or false"#,
+            ),
+            (
+                "s3://bucket?region=a&region=b",
+                "the store's location says region twice; leave one region out",
+            ),
+            (
+                "s3://bucket?access_key_id=a",
+                "the store's location has keys without secret_access_key; give both \
+                 access_key_id and secret_access_key, or neither",
+            ),
+            (
+                "type=s3,bucket=bucket,nonsense",
+                r#""nonsense" in the store's location is no word=value; write word=value, separated by commas, in double quotes if the value has commas"#,
+            ),
+            (
+                "s3://bucket?touch_refresh=soon",
+                r#""soon" is no value of the parameter "touch_refresh"; write a duration such as 90s, 24h or 1h30m"#,
+            ),
+        ];
+        for (text, message) in cases {
+            assert_eq!(told(text), message);
+        }
+    }
+
+    /// Buildx's words that mean nothing here are taken, and said to.
+    #[test]
+    fn words_without_effect_are_told() {
+        let config = parse("type=s3,bucket=bucket,blobs_prefix=b/,manifests_prefix=m/").unwrap();
+        assert_eq!(config.without_effect, ["manifests_prefix", "blobs_prefix"]);
+    }
+
+    #[test]
+    fn every_word_is_in_the_documents() {
+        let page = include_str!("../../../docs/s3.md");
+        for word in WORDS.into_iter().filter(|word| *word != "type") {
+            assert!(page.contains(&format!("`{word}`")), "docs/s3.md does not name {word}");
+        }
+    }
 }

@@ -282,3 +282,80 @@ pub(super) fn causes(error: &dyn StdError) -> String {
         texts => texts.join(": "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::error::ErrorMetadata;
+    use aws_sdk_s3::operation::get_object::GetObjectError;
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    fn answered(status: u16, code: Option<&str>, headers: &[(&'static str, &str)]) -> Failure {
+        let body = SdkBody::from("<Error/>");
+        let mut response = HttpResponse::new(StatusCode::try_from(status).unwrap(), body);
+        for (name, value) in headers {
+            response.headers_mut().insert(*name, (*value).to_owned());
+        }
+        let mut metadata = ErrorMetadata::builder().message("the server's words");
+        if let Some(code) = code {
+            metadata = metadata.code(code);
+        }
+        let error = GetObjectError::generic(metadata.build());
+        classify(&SdkError::service_error(error, response))
+    }
+
+    fn kind(failure: &Failure) -> Option<Kind> {
+        match &failure.kind {
+            StoreErrorKind::Remote(error) => Some(error.kind),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn answers_mean_what_s3_documents() {
+        let cases = [
+            (404, Some("NoSuchBucket"), Some(Kind::NoBucket), Again::No),
+            (404, Some("NoSuchKey"), None, Again::No),
+            (403, Some("AccessDenied"), Some(Kind::Denied), Again::No),
+            (403, Some("InvalidAccessKeyId"), Some(Kind::BadCredentials), Again::No),
+            (403, Some("SignatureDoesNotMatch"), Some(Kind::BadCredentials), Again::No),
+            (400, Some("ExpiredToken"), Some(Kind::Expired), Again::No),
+            (403, Some("RequestTimeTooSkewed"), Some(Kind::ClockSkew), Again::No),
+            (503, Some("SlowDown"), Some(Kind::Throttled), Again::Slower),
+            (429, None, Some(Kind::Throttled), Again::Slower),
+            (500, Some("InternalError"), Some(Kind::Other), Again::Yes),
+            (502, None, Some(Kind::Other), Again::Yes),
+            (409, Some("ConditionalRequestConflict"), Some(Kind::Other), Again::Yes),
+            (409, None, Some(Kind::Other), Again::Yes),
+            (409, Some("BucketAlreadyExists"), Some(Kind::Other), Again::No),
+            (501, Some("NotImplemented"), Some(Kind::Unsupported), Again::No),
+            (301, Some("PermanentRedirect"), Some(Kind::WrongRegion), Again::No),
+        ];
+        for (status, code, expected, again) in cases {
+            let failure = answered(status, code, &[]);
+            assert_eq!((kind(&failure), failure.again), (expected, again), "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_says_where_the_bucket_is_and_how_long_to_wait() {
+        let elsewhere =
+            answered(301, Some("PermanentRedirect"), &[("x-amz-bucket-region", "eu-west-1")]);
+        assert_eq!(elsewhere.region.as_deref(), Some("eu-west-1"));
+        assert!(elsewhere.kind.to_string().contains("eu-west-1"));
+        let denied = answered(403, Some("AccessDenied"), &[("x-amz-bucket-region", "eu-west-1")]);
+        assert_eq!(denied.region, None, "that is no reason to go elsewhere");
+        let busy = answered(503, Some("SlowDown"), &[("retry-after", "7")]);
+        assert_eq!(busy.retry_after, Some(Duration::from_secs(7)));
+        let for_ever = answered(503, Some("SlowDown"), &[("retry-after", "86400")]);
+        assert_eq!(for_ever.retry_after, Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn web_pages_are_not_s3() {
+        let page = answered(403, None, &[("content-type", "text/html; charset=utf-8")]);
+        assert_eq!(kind(&page), Some(Kind::NotS3));
+    }
+}
