@@ -36,7 +36,7 @@ const BUDGET: usize = 48 << 20;
 const TIER_BUDGET: usize = 8 << 20;
 
 /// Ranges fetched at once.
-const FETCHERS: usize = 4;
+const FETCHERS: usize = 8;
 
 /// Threads that read from the tier: one reads while the other waits for room.
 const READERS: usize = 2;
