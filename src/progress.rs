@@ -61,6 +61,8 @@ pub enum Warning {
         /// The error, as text.
         error: String,
     },
+    /// The store has no conditional writes.
+    NoConditionalWrites,
     /// The local stat record could not be written: the next save reads more.
     NoRecord {
         /// The error, as text.

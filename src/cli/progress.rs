@@ -170,6 +170,12 @@ fn describe(warning: &Warning) -> String {
             shown(path)
         ),
         Warning::IgnoredDamage { error } => format!("not used: {error}"),
+        Warning::NoConditionalWrites => {
+            "the store has no conditional writes: two first saves of an empty store at the same \
+             time may both set it up; `larder doctor` tells more, and conditional_writes=false in \
+             --store ends this warning"
+                .to_owned()
+        }
         Warning::NotKept { error } => format!("the local cache keeps no more chunks: {error}"),
         Warning::NoRecord { error } => format!("the next save will read all files: {error}"),
     }

@@ -49,6 +49,7 @@ pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Fai
         save(store.clone(), &request, session.context())?;
     }
     request.key = first;
+    session.tell_lack(&store);
     let took = session.done();
     if session.json {
         output::json(&Json {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use larder::files;
 use larder::ids::{Key, Scope};
 use larder::mounts::Surroundings;
-use larder::progress::Context;
+use larder::progress::{Context, Progress as _, Warning};
 use larder::records::Records;
 use larder::store::{InvalidLocation, Metered, Patience, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
@@ -164,6 +164,16 @@ impl Session {
         };
         let location = TierLocation::parse(text, self.surroundings.home.as_deref())?;
         Ok(Some(Arc::new(Tier::new(location))))
+    }
+
+    /// Says so when a store turned out to have no conditional writes, unless
+    /// the user knows.
+    pub(super) fn tell_lack(&self, store: &CountedStore) {
+        let known = matches!(&self.location,
+            StoreLocation::S3(config) if config.conditional_writes == Some(false));
+        if !known && !store.has_conditional_writes() {
+            self.display.warn(Warning::NoConditionalWrites);
+        }
     }
 
     /// Ends progress; what comes next is the result.

@@ -24,3 +24,4 @@ mod sandbox;
 mod server;
 mod support;
 mod surroundings;
+mod words;

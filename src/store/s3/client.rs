@@ -84,7 +84,7 @@ impl Clients {
             }
         };
         let mut s3 = aws_sdk_s3::config::Builder::from(&sdk)
-            .force_path_style(config.uses_path_style())
+            .force_path_style(config.uses_path_style(sdk.endpoint_url()))
             .accelerate(config.accelerate)
             .request_checksum_calculation(on_request)
             .response_checksum_validation(on_response)

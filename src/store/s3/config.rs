@@ -258,11 +258,12 @@ impl S3Config {
 
     /// Whether the bucket goes into the path: it must where the host is no name
     /// that another could stand before, or where the certificate for such
-    /// names does not match.
-    pub(super) fn uses_path_style(&self) -> bool {
+    /// names does not match. `endpoint` is what the environment says, where the
+    /// location says nothing.
+    pub(super) fn uses_path_style(&self, endpoint: Option<&str>) -> bool {
         self.path_style.unwrap_or_else(|| {
             let dotted = self.bucket.contains('.');
-            let nameless = self.endpoint_url.as_deref().is_some_and(|url| {
+            let nameless = self.endpoint_url.as_deref().or(endpoint).is_some_and(|url| {
                 let host = host(url);
                 let is_address = host.starts_with('[')
                     || host.parse::<std::net::Ipv4Addr>().is_ok()
@@ -599,7 +600,8 @@ mod tests {
 
     #[test]
     fn path_style_is_chosen_by_the_endpoint() {
-        let uses = |text: &str| parse(text).unwrap().uses_path_style();
+        let uses = |text: &str| parse(text).unwrap().uses_path_style(None);
+        assert!(parse("s3://bucket").unwrap().uses_path_style(Some("http://minio:9000")));
         for path in [
             "s3://bucket?endpoint_url=http://127.0.0.1:9000",
             "s3://bucket?endpoint_url=http://[::1]:9000",
