@@ -138,7 +138,7 @@ fn a_bucket_in_another_region() {
     let body = "<Error><Code>PermanentRedirect</Code><Message>Use another endpoint.</Message>\
                 <Endpoint>bucket.s3.eu-west-3.amazonaws.com</Endpoint></Error>";
     let answer = crate::http::Answer::new(301, "application/xml", body)
-        .with("x-amz-bucket-region", "eu-west-3");
+        .with("x-amz-bucket-region", &"eu-west-3");
     job.proxy.plan([Rule::always(Fault::Answer(answer))]);
     refused(&job, &job.location(), nothing, 9, ["region eu-west-3", "region=eu-west-3"]);
     one_attempt_each(&job);

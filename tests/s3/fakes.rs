@@ -117,7 +117,7 @@ impl Issuer {
         match (request.method(), path) {
             ("POST", "/sts" | "/sts/") => self.sts(form, header("authorization")),
             ("PUT", "/latest/api/token") => Answer::new(200, "text/plain", METADATA_TOKEN)
-                .with("x-aws-ec2-metadata-token-ttl-seconds", 21600),
+                .with("x-aws-ec2-metadata-token-ttl-seconds", &21600),
             ("GET", path) if path.starts_with("/latest/") => {
                 if header("x-aws-ec2-metadata-token") != METADATA_TOKEN {
                     return refused("no token");

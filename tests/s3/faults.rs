@@ -106,7 +106,7 @@ each_request! {
 /// A server that says how long it wants to be left alone.
 fn retry_after() -> Fault {
     match Fault::slow_down() {
-        Fault::Answer(answer) => Fault::Answer(answer.with("Retry-After", 1)),
+        Fault::Answer(answer) => Fault::Answer(answer.with("Retry-After", &1)),
         other => other,
     }
 }

@@ -38,7 +38,7 @@ impl Head {
         headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
-    pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
+    pub(crate) fn set(&mut self, name: &str, value: &impl ToString) {
         self.remove(name);
         self.headers.push((name.to_owned(), value.to_string()));
     }
@@ -190,19 +190,19 @@ impl Answer {
         Self { status, headers: vec![("Content-Type", kind.to_owned())], body: body.into() }
     }
 
-    pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
     }
 
     /// Sends it; as an answer to a HEAD without its body.
     pub(crate) fn write(&self, method: &str, to: &mut impl Write) -> io::Result<()> {
-        let mut head = Head::default();
-        head.first = ["HTTP/1.1".into(), self.status.to_string(), "Chosen by a test".into()];
+        let first = ["HTTP/1.1".into(), self.status.to_string(), "Chosen by a test".into()];
+        let mut head = Head { first, headers: vec![] };
         for (name, value) in &self.headers {
             head.set(name, value);
         }
-        head.set("Content-Length", self.body.len());
+        head.set("Content-Length", &self.body.len());
         head.write(to)?;
         if method != "HEAD" {
             to.write_all(self.body.as_bytes())?;

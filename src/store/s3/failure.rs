@@ -147,6 +147,7 @@ where
             // 409: another conditional put is under way, and who wins is open.
             Some(
                 "ConditionalRequestConflict"
+                    | "ConcurrentModification"
                     | "OperationAborted"
                     | "RequestTimeout"
                     | "InternalError"
@@ -327,6 +328,8 @@ mod tests {
             (429, None, Some(Kind::Throttled), Again::Slower),
             (500, Some("InternalError"), Some(Kind::Other), Again::Yes),
             (502, None, Some(Kind::Other), Again::Yes),
+            // The name that RGW has for it.
+            (409, Some("ConcurrentModification"), Some(Kind::Other), Again::Yes),
             (409, Some("ConditionalRequestConflict"), Some(Kind::Other), Again::Yes),
             (409, None, Some(Kind::Other), Again::Yes),
             (409, Some("BucketAlreadyExists"), Some(Kind::Other), Again::No),

@@ -313,7 +313,7 @@ impl Exchange<'_> {
         let (len, half) = (body.len(), body.len() / 2);
         if answer.header("transfer-encoding").is_some() {
             answer.remove("transfer-encoding");
-            answer.set("content-length", len);
+            answer.set("content-length", &len);
         }
         let sent = match fault {
             Fault::ResetInAnswer | Fault::TruncateAnswer => half,

@@ -26,7 +26,7 @@ fn echo() -> SocketAddr {
                         _ => String::from_utf8(body).unwrap(),
                     };
                     let host = head.header("host").unwrap_or_default();
-                    let answer = Answer::new(200, "text/plain", body).with("Seen-Host", host);
+                    let answer = Answer::new(200, "text/plain", body).with("Seen-Host", &host);
                     answer.write(head.method(), &mut peer.to)?;
                 }
                 Ok(())
