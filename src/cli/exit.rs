@@ -107,6 +107,17 @@ impl Failure {
             )
     }
 
+    /// What went wrong with a store over the network, as a word for programs.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Larder(Error::Store(error)) => match &error.kind {
+                StoreErrorKind::Remote(error) => Some(error.kind.name()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Tells a person on stderr; a program that reads JSON also on stdout.
     pub(super) fn report(&self, json: bool, ignored: bool) {
         const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -124,6 +135,7 @@ impl Failure {
             let error = serde_json::json!({
                 "error": self.to_string(),
                 "hint": self.hint(),
+                "reason": self.reason(),
                 "exit_code": if ignored { 0 } else { self.exit() as u8 },
             });
             anstream::println!("{error}");
@@ -140,6 +152,7 @@ fn of_store(kind: &StoreErrorKind) -> Exit {
             RemoteErrorKind::NoBucket => Exit::NoBucket,
             RemoteErrorKind::Denied => Exit::Denied,
             RemoteErrorKind::NoCredentials
+            | RemoteErrorKind::RoleRefused
             | RemoteErrorKind::BadCredentials
             | RemoteErrorKind::Expired => Exit::Credentials,
             RemoteErrorKind::WrongRegion => Exit::Region,

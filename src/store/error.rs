@@ -151,6 +151,8 @@ pub enum RemoteErrorKind {
     Denied,
     /// No credentials were found, or their source failed.
     NoCredentials,
+    /// The role that the location names could not be taken on.
+    RoleRefused,
     /// The service does not know the credentials.
     BadCredentials,
     /// The credentials were good once.
@@ -191,6 +193,7 @@ impl RemoteErrorKind {
             Self::NoBucket => "there is no such bucket: ",
             Self::Denied => "permission denied: ",
             Self::NoCredentials | Self::WrongRegion | Self::NotS3 | Self::TimedOut => "",
+            Self::RoleRefused => "cannot take on the role ",
             Self::BadCredentials => "the credentials are refused: ",
             Self::Expired => "the credentials have expired: ",
             Self::ClockSkew => "the clocks differ: ",
@@ -207,6 +210,7 @@ impl RemoteErrorKind {
             Self::NoBucket => "no_bucket",
             Self::Denied => "denied",
             Self::NoCredentials => "no_credentials",
+            Self::RoleRefused => "role_refused",
             Self::BadCredentials => "bad_credentials",
             Self::Expired => "expired",
             Self::ClockSkew => "clock_skew",
@@ -252,6 +256,11 @@ impl RemoteError {
             RemoteErrorKind::NoCredentials => {
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the job \
                  a role; for a public bucket add anonymous=true to --store"
+                    .into()
+            }
+            RemoteErrorKind::RoleRefused => {
+                "check the role's ARN, that its trust policy names who \
+                 asks, and that this job has credentials or an identity to ask with"
                     .into()
             }
             RemoteErrorKind::BadCredentials => {

@@ -78,7 +78,7 @@ fn the_region_of_the_bucket_is_found() {
     let Some(job) = Job::with_tree() else { return };
     let body = "<Error><Code>PermanentRedirect</Code><Message>Elsewhere.</Message></Error>";
     let elsewhere =
-        Answer::new(301, "application/xml", body).with("x-amz-bucket-region", "eu-west-3");
+        Answer::new(301, "application/xml", body).with("x-amz-bucket-region", &"eu-west-3");
     let mut save = job.command(["save", "--key", "k", "tree"]);
     save.env("LARDER_STORE", format!("s3://{}/{}", job.bucket.name, job.prefix))
         .env("AWS_ENDPOINT_URL", job.proxy.url());

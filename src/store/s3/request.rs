@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::S3Store;
 use super::failure::{Again, Failure};
-use crate::store::error::{RemoteErrorKind, StoreErrorKind};
+use crate::store::error::{RemoteError, RemoteErrorKind, StoreErrorKind};
 use crate::store::{Operation, StoreError, WireRequests};
 use crate::sync::lock;
 
@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// The slowest upload that is not given up, in bytes per second.
-const SLOWEST_UPLOAD: u64 = 32 << 10;
+const SLOWEST_UPLOAD: u64 = 128 << 10;
 
 /// Kinds of requests, as S3 bills them.
 #[derive(Clone, Copy, Debug)]
@@ -115,14 +115,31 @@ impl S3Store {
             if !moved && (wait.is_none() || self.rest(wait.unwrap_or_default()).await.is_err()) {
                 let object = object.to_string();
                 let elapsed = began.elapsed();
-                return Err(StoreError {
-                    operation,
-                    object,
-                    attempts,
-                    elapsed,
-                    kind: failure.kind,
-                });
+                let kind = self.whose_credentials(failure.kind);
+                return Err(StoreError { operation, object, attempts, elapsed, kind });
             }
+        }
+    }
+
+    /// Says of which role or profile the credentials are that are missing.
+    fn whose_credentials(&self, kind: StoreErrorKind) -> StoreErrorKind {
+        match kind {
+            StoreErrorKind::Remote(RemoteError {
+                kind: RemoteErrorKind::NoCredentials,
+                mut detail,
+                region,
+            }) => {
+                let mut kind = RemoteErrorKind::NoCredentials;
+                if let Some(profile) = &self.config.profile {
+                    detail = format!("{detail} (profile {profile})");
+                }
+                if let Some(role) = &self.config.role {
+                    kind = RemoteErrorKind::RoleRefused;
+                    detail = format!("{}: {detail}", role.arn);
+                }
+                StoreErrorKind::Remote(RemoteError { kind, detail, region })
+            }
+            other => other,
         }
     }
 
