@@ -229,7 +229,9 @@ fn meaning(status: u16, code: Option<&str>, message: &str, region: Option<&str>)
         (Some("SlowDown" | "Throttling" | "ThrottlingException"), _) | (_, 429 | 503) => {
             Kind::Throttled
         }
-        (Some("NotImplemented"), _) | (_, 501) => Kind::Unsupported,
+        // Servers from before 2018 want a digest with a batch that SDKs do not send
+        // any more.
+        (Some("NotImplemented" | "MissingContentMD5"), _) | (_, 501) => Kind::Unsupported,
         (Some("QuotaExceeded" | "InsufficientCapacity"), _) | (_, 507) => {
             return StoreErrorKind::NoSpace(std::io::Error::other(told));
         }

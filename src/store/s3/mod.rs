@@ -14,6 +14,7 @@ mod github;
 mod limiter;
 mod request;
 mod transfer;
+mod words;
 
 use std::fmt;
 use std::ops::Range;
@@ -34,7 +35,6 @@ use super::{
     WireRequests, check_batch,
 };
 use crate::sync::lock;
-use config::words;
 pub use config::{
     AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, S3Config, Secret,
 };
@@ -67,7 +67,7 @@ impl fmt::Debug for S3Store {
 
 /// The words that may stand in a location.
 pub(super) fn known_words() -> &'static [&'static str] {
-    words()
+    words::words()
 }
 
 impl S3Store {
