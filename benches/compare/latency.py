@@ -12,6 +12,9 @@ a place that the seed decides, in turn with 503 SlowDown, a reset before the
 server sees the request, and an answer that breaks off in its middle. They happen
 at the server's end, so to learn of one takes a round trip too.
 
+With `--unsigned-type-off`, a Content-Type that the signature of a request does
+not cover is taken out of it.
+
 The first line of stdout is the port. Each line of stdin is answered with one
 line of JSON, what was counted since the one before; when stdin ends, so does
 the proxy.
@@ -25,13 +28,15 @@ import socket
 import struct
 import sys
 from collections import Counter, deque
+from functools import partial
 
 # Of one direction of one connection: more than any delay here lets pile up, and
 # less than what a peer that does not read could fill memory with.
 MOST_HELD_BYTES = 32 * 2**20
 # Timers come up to a millisecond late; half of it early makes them right on average.
 EARLY_SECONDS = 0.0005
-END, RESET = "end", "reset"
+# What goes through a line beside bytes: nothing more comes; it was closed; it broke.
+END, CLOSE, RESET = "end", "close", "reset"
 KINDS = ("slow_down", "reset", "truncated")
 SLOW_DOWN_BODY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>"
 SLOW_DOWN = (
@@ -52,7 +57,7 @@ class Line:
         self.sink_is_full = False
 
     def put(self, item, earliest=0.0):
-        """Take in bytes, or END or RESET, as if not before a moment."""
+        """Take in bytes, or a word for what happened, as if not before a moment."""
         if not self.delay:
             self.deliver(item)
             return
@@ -91,6 +96,7 @@ class Side(asyncio.Protocol):
         # Where what is read here goes, and where what is written here comes from.
         self.to, self.source = None, None
         self.transport = None
+        self.read_all = self.wrote_all = False
 
     def connection_made(self, transport):
         self.transport = transport
@@ -100,11 +106,12 @@ class Side(asyncio.Protocol):
 
     def eof_received(self):
         self.to.put(END)
-        # The other direction may have more to say.
-        return True
+        self.read_all = True
+        # What returns here keeps the other direction open, which may have more to say.
+        return not self.wrote_all
 
     def connection_lost(self, exc):
-        self.to.put(RESET if exc else END)
+        self.to.put(RESET if exc else CLOSE)
 
     def pause_writing(self):
         self.source.sink_is_full = True
@@ -116,10 +123,13 @@ class Side(asyncio.Protocol):
 
     def write(self, item):
         """Do what came out of a line: write, say that nothing more comes, or break off."""
-        if self.transport.is_closing():
+        if self.transport is None or self.transport.is_closing():
             return
-        if item is END:
+        if item is CLOSE or item is END and self.read_all:
             self.transport.close()
+        elif item is END:
+            self.wrote_all = True
+            self.transport.write_eof()
         elif item is RESET:
             self.reset()
         else:
@@ -135,11 +145,11 @@ class Side(asyncio.Protocol):
 class Link:
     """A client's connection and the one to the server that belongs to it."""
 
-    def __init__(self, delay, counts, plan):
+    def __init__(self, delay, counts, make_gate):
         self.counts = counts
         loop = asyncio.get_running_loop()
         self.client, self.server = Side(self._from_client), Side(self._from_server)
-        gate = Gate(self, plan) if plan else None
+        gate = make_gate(self) if make_gate else None
         self.up = Line(delay, gate.request if gate else self.server.write)
         self.down = Line(delay, self.client.write)
         self.answer = gate.answer if gate else self.down.put
@@ -189,14 +199,15 @@ class Plan:
 
 
 class Gate:
-    """Stands before the server and makes requests of a link fail.
+    """Stands before the server, and makes requests of a link fail or changes their heads.
 
     It follows requests and answers by their Content-Length, and relies on there
     being one request at a time, as there is without pipelining.
     """
 
-    def __init__(self, link, plan):
+    def __init__(self, link, plan, unsigned_type_off):
         self.link, self.plan = link, plan
+        self.unsigned_type_off = unsigned_type_off
         self.unread = bytearray()
         self.fault, self.method = None, b""
         # Bytes of this request's body to come, and of this answer to let through.
@@ -220,13 +231,16 @@ class Gate:
         if self.body:
             piece = bytes(self.unread[: self.body])
             self.body -= len(piece)
+            del self.unread[: len(piece)]
         else:
             end = self.unread.find(HEAD_END)
             if end < 0:
                 return False
             piece = bytes(self.unread[: end + len(HEAD_END)])
+            del self.unread[: len(piece)]
             self._begin(piece)
-        del self.unread[: len(piece)]
+            if self.unsigned_type_off:
+                piece = _without_unsigned_type(piece)
         if self.fault == "reset":
             self._break(RESET)
         elif self.fault != "slow_down":
@@ -239,7 +253,7 @@ class Gate:
         self.method = head.split(b" ", 1)[0]
         self.body = _length(head)
         self.left = None
-        self.fault = self.plan.next()
+        self.fault = self.plan.next() if self.plan else None
         self.link.counts["requests"] += 1
         if self.fault:
             self.link.counts[self.fault] += 1
@@ -247,7 +261,7 @@ class Gate:
             # The body is not sent before an answer; afterwards nobody could tell
             # whether it comes.
             self.link.down.put(SLOW_DOWN)
-            self._break(END)
+            self._break(CLOSE)
 
     def answer(self, data):
         """Pass on what the server said, or the first half of it."""
@@ -262,7 +276,7 @@ class Gate:
         self.left -= len(piece)
         self.link.down.put(piece)
         if not self.left:
-            self._break(END)
+            self._break(CLOSE)
 
     def _half(self, data):
         """Half of the body, or of the head where there is no body."""
@@ -275,6 +289,14 @@ class Gate:
         self.broken = True
         self.link.down.put(how)
         self.link.server.transport.abort()
+
+
+def _without_unsigned_type(head):
+    signed = (_field(head, b"authorization") or b"").partition(b"SignedHeaders=")[2]
+    if b"content-type" in signed.partition(b",")[0].split(b";"):
+        return head
+    lines = head.split(b"\r\n")
+    return b"\r\n".join(x for x in lines if not x.lower().startswith(b"content-type:"))
 
 
 def _field(head, name):
@@ -298,10 +320,13 @@ async def serve(options):
     counts = Counter()
     plan = Plan(options.faults, options.seed) if options.faults else None
     links = set()
+    make_gate = None
+    if plan or options.unsigned_type_off:
+        make_gate = partial(Gate, plan=plan, unsigned_type_off=options.unsigned_type_off)
 
     def accept():
         counts["connections"] += 1
-        link = Link(options.round_trip / 2000, counts, plan)
+        link = Link(options.round_trip / 2000, counts, make_gate)
         made = link.client.connection_made
 
         def connection_made(transport):
@@ -330,6 +355,8 @@ def main():
                         help="how much longer a round trip takes, in milliseconds")
     parser.add_argument("--faults", type=float, default=0, metavar="PERCENT",
                         help="how many HTTP requests fail")
+    parser.add_argument("--unsigned-type-off", action="store_true",
+                        help="drop a Content-Type that is not signed")
     parser.add_argument("--seed", type=int, default=0, help="decides which requests fail")
     asyncio.run(serve(parser.parse_args()))
 
