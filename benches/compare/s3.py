@@ -61,9 +61,12 @@ class Server:
         self.region = found["AWS_REGION"]
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         self.keys = {name: found[name] for name in names}
-        root = int((self.place / "s3-server" / "pid").read_text())
-        self.pids = _family(root)
-        self.request("PUT", f"/{BUCKET}")
+        try:
+            self.pids = _family(int((self.place / "s3-server" / "pid").read_text()))
+            self.request("PUT", f"/{BUCKET}")
+        except BaseException:
+            self._script("stop")
+            raise
         return self
 
     def __exit__(self, *_):
