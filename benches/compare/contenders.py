@@ -54,6 +54,10 @@ class Contender:
     refreshes = True
     # False where a key that exists already can't be saved again.
     overwrites = True
+    # True where some of its requests are made to fail.
+    suffers = False
+    # True where a server may refuse its requests for a header that it does not sign.
+    leaves_type_unsigned = False
 
     def __init__(self, binary):
         self.binary = binary
@@ -71,7 +75,7 @@ class Contender:
         raise NotImplementedError
 
     def report(self, stdout):
-        """What the tool itself says about a save, where that is worth keeping."""
+        """What the tool itself says about what it did, where that is worth keeping."""
         return None
 
 

@@ -32,6 +32,7 @@ class Sample:
 
     seconds: float
     peak_rss_bytes: int
+    cpu_seconds: float
     stdout: str
 
 
@@ -51,8 +52,9 @@ def run(command, base_env, logs):
         seconds = time.perf_counter() - started
     if any(status != 0 for status, _ in ends):
         raise CommandFailed(_describe_failure(command, ends, err))
-    peak = max(rss for _, rss in ends)
-    return Sample(seconds, peak, out.read_text(errors="replace"))
+    peak = max(usage.ru_maxrss for _, usage in ends) * 1024
+    cpu = sum(usage.ru_utime + usage.ru_stime for _, usage in ends)
+    return Sample(seconds, peak, cpu, out.read_text(errors="replace"))
 
 
 def _start(command, env, out_file, err_file):
@@ -78,14 +80,14 @@ def _start(command, env, out_file, err_file):
 
 
 def _wait(children):
-    """Collect (exit code, peak resident bytes) of each child; end all if interrupted."""
+    """Collect (exit code, what the kernel counted) of each child; end all if interrupted."""
     ends = []
     try:
         for child in children:
             # wait4, since subprocess itself throws the child's usage away.
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
-            ends.append((child.returncode, usage.ru_maxrss * 1024))
+            ends.append((child.returncode, usage))
     finally:
         for child in children:
             if child.returncode is None:

@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -20,6 +21,8 @@ PACKAGES = {
     "tar": "tar",
     "find": "findutils",
 }
+# The last of the series that is on PyPI; version 2 is not.
+AWSCLI_VERSION = "1.45.11"
 # What each contender runs, where that is not its own name.
 PROGRAMS = {"tar": "zstd"}
 
@@ -40,6 +43,22 @@ def _program(name, cache):
     if name == "rustic":
         return _install_rustic(cache)
     return shutil.which(PROGRAMS.get(name, name))
+
+
+def install_aws(cache):
+    """Find the AWS command line, installing it in an environment of its own if missing.
+
+    Beside this Python comes first: on PATH there may be a script that has to
+    look for it each time.
+    """
+    found = shutil.which("aws", path=sysconfig.get_path("scripts")) or shutil.which("aws")
+    if found:
+        return found
+    venv = cache / "tools" / f"awscli-{AWSCLI_VERSION}"
+    if not (venv / "bin" / "aws").exists():
+        _run([sys.executable, "-m", "venv", venv])
+        _run([venv / "bin" / "pip", "install", "--quiet", f"awscli=={AWSCLI_VERSION}"])
+    return str(venv / "bin" / "aws")
 
 
 def _install_packages(programs):
@@ -79,10 +98,14 @@ def versions(contenders):
     """The first line with which each tool names its version."""
     found = {}
     for contender in contenders:
-        argv = [contender.binary, *contender.version_args]
-        done = subprocess.run(argv, capture_output=True, text=True, check=True)
-        found[contender.name] = done.stdout.strip().splitlines()[0]
+        found[contender.name] = version([contender.binary, *contender.version_args])
     return found
+
+
+def version(argv):
+    """The first line that a command prints."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return done.stdout.strip().splitlines()[0]
 
 
 def machine():

@@ -27,6 +27,10 @@ class Figures:
         """The median time."""
         return _median(self.times(contender, scenario))
 
+    def cpu(self, contender, scenario):
+        """The median of the processor time that the tool itself took."""
+        return _median([r.cpu_seconds for r in self._records(contender, scenario)])
+
     def peak(self, contender, *scenarios):
         """The largest peak of memory over all runs: a bound has to hold in each."""
         peaks = [r.peak_rss_bytes for s in scenarios for r in self._records(contender, s)]
@@ -35,6 +39,23 @@ class Figures:
     def weight(self, contender, field):
         """The median of one field of Weight."""
         return _median([getattr(w, field) for w in self.weights if w.contender == contender])
+
+    def traffic(self, contender, scenario, field):
+        """The median of one figure of what went over the network."""
+        return _median(self._traffic(contender, scenario, field))
+
+    def total(self, contender, scenario, field):
+        """The sum of one such figure over all runs."""
+        found = self._traffic(contender, scenario, field)
+        return sum(found) if found else None
+
+    def requests(self, contender, scenario):
+        """The requests of each run by kind, as larder counts them."""
+        return [r.report["requests"]["sent"] for r in self._records(contender, scenario)]
+
+    def _traffic(self, contender, scenario, field):
+        # A counter that never counted is not there.
+        return [r.traffic.get(field, 0) for r in self._records(contender, scenario)]
 
     def _records(self, contender, scenario):
         wanted = (contender, scenario)
@@ -55,7 +76,7 @@ def time_ratio(mine, theirs, contender="tar"):
     """larder's median time for one scenario over another tool's for another."""
 
     def figure(figures):
-        return _ratio(figures.seconds("larder", mine), figures.seconds(contender, theirs))
+        return ratio(figures.seconds("larder", mine), figures.seconds(contender, theirs))
 
     return figure
 
@@ -64,14 +85,14 @@ def weight_ratio(field):
     """larder's bytes over restic's."""
 
     def figure(figures):
-        return _ratio(figures.weight("larder", field), figures.weight("restic", field))
+        return ratio(figures.weight("larder", field), figures.weight("restic", field))
 
     return figure
 
 
 def peak_mib(figures):
     """The memory that larder needs to save a tree for the first time and to restore it."""
-    return _ratio(figures.peak("larder", "first", "restore"), MIB)
+    return ratio(figures.peak("larder", "first", "restore"), MIB)
 
 
 def objects(figures):
@@ -102,7 +123,7 @@ def times_table(figures):
     rows = []
     for contender in figures.contenders:
         rows.append([contender] + [_time_cell(figures, contender, s) for s in SCENARIOS])
-    return _table(["seconds: median (min–max) ×tar", *SCENARIOS.values()], rows)
+    return table(["seconds: median (min–max) ×tar", *SCENARIOS.values()], rows)
 
 
 def _time_cell(figures, contender, scenario):
@@ -112,8 +133,8 @@ def _time_cell(figures, contender, scenario):
     cell = f"{median(times):.2f} ({min(times):.2f}–{max(times):.2f})"
     # tar remembers nothing: for it these are the scenarios they stand beside.
     yardstick = {"unchanged": "first", "intact": "restore"}.get(scenario, scenario)
-    ratio = _ratio(median(times), figures.seconds("tar", yardstick))
-    return cell if ratio is None else f"{cell} ×{ratio:.2f}"
+    factor = ratio(median(times), figures.seconds("tar", yardstick))
+    return cell if factor is None else f"{cell} ×{factor:.2f}"
 
 
 def weights_table(figures):
@@ -126,16 +147,16 @@ def weights_table(figures):
         rows.append(
             [
                 name,
-                _number(_ratio(stored, 1e6), 1),
-                _number(_ratio(added, 1e6), 1),
-                _number(figures.weight(name, "objects"), 0),
-                _number(_ratio(stored, figures.weight("restic", "stored_bytes")), 2),
-                _number(_ratio(added, figures.weight("restic", "added_bytes")), 2),
-                _number(_ratio(figures.peak(name, "first"), MIB), 0),
-                _number(_ratio(figures.peak(name, "restore"), MIB), 0),
+                number(ratio(stored, 1e6), 1),
+                number(ratio(added, 1e6), 1),
+                number(figures.weight(name, "objects"), 0),
+                number(ratio(stored, figures.weight("restic", "stored_bytes")), 2),
+                number(ratio(added, figures.weight("restic", "added_bytes")), 2),
+                number(ratio(figures.peak(name, "first"), MIB), 0),
+                number(ratio(figures.peak(name, "restore"), MIB), 0),
             ]
         )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def judge(bounds, figures):
@@ -152,13 +173,14 @@ def bounds_table(verdicts):
     words = {True: "pass", False: "**FAIL**", None: "not measured"}
     rows = []
     for bound, value, kept in verdicts:
-        digits = 0 if bound.limit >= 10 else 3
+        digits = 0 if bound.limit >= 10 or isinstance(value, int) else 3
         limit = f"{bound.limit:g}{bound.unit}"
-        rows.append([bound.text, f"≤ {limit}", _number(value, digits) + bound.unit, words[kept]])
-    return _table(["bound", "limit", "measured", ""], rows)
+        rows.append([bound.text, f"≤ {limit}", number(value, digits) + bound.unit, words[kept]])
+    return table(["bound", "limit", "measured", ""], rows)
 
 
-def _table(head, rows):
+def table(head, rows):
+    """A table as Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
@@ -167,9 +189,11 @@ def _median(values):
     return median(values) if values else None
 
 
-def _ratio(value, base):
+def ratio(value, base):
+    """A quotient, or None where a part of it was not measured."""
     return None if value is None or not base else value / base
 
 
-def _number(value, digits):
+def number(value, digits):
+    """A number for a table."""
     return "–" if value is None else f"{value:.{digits}f}"
