@@ -156,11 +156,12 @@ fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
 /// warning.
 pub(crate) fn near_manifests(
     repository: &Repository,
+    own: Result<Option<StoredManifest>, Error>,
     scope: &Scope,
     key: &Key,
     context: Context<'_>,
 ) -> Result<(Option<StoredManifest>, Vec<StoredManifest>), Error> {
-    match repository.manifest(scope, key) {
+    match own {
         Ok(Some(own)) => return Ok((Some(own), vec![])),
         Ok(None) => {}
         Err(error) if error.is_damage() => warn(context, &error),

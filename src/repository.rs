@@ -66,15 +66,33 @@ impl Repository {
         Ok(Some(Self { store }))
     }
 
-    /// Opens a store, and makes it one if the place is empty.
+    /// Opens a store and reads the manifest of a key, in the time of one
+    /// request: `None` if there is no store.
     ///
     /// # Errors
-    /// Those of [`Repository::open`]; [`Error::NotAStore`] if the place holds
-    /// other things.
-    pub fn open_or_create(store: Arc<dyn Store>) -> Result<Self, Error> {
-        if let Some(repository) = Self::open(Arc::clone(&store))? {
-            return Ok(repository);
-        }
+    /// Those of [`Repository::open`]; those of [`Repository::manifest`] are the
+    /// inner result.
+    #[expect(clippy::type_complexity, reason = "a name for it would say no more")]
+    pub fn open_with_manifest(
+        store: Arc<dyn Store>,
+        scope: &Scope,
+        key: &Key,
+    ) -> Result<Option<(Self, Result<Option<StoredManifest>, Error>)>, Error> {
+        // Not to be used before the marker says that it may.
+        let ahead = Self { store: Arc::clone(&store) };
+        let (opened, manifest) = std::thread::scope(|threads| {
+            let manifest = threads.spawn(|| ahead.manifest(scope, key));
+            let opened = Self::open(store);
+            (opened, manifest.join().expect("reading a manifest does not panic"))
+        });
+        Ok(opened?.map(|repository| (repository, manifest)))
+    }
+
+    /// Makes a place in which [`Repository::open`] found none a store.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::NotAStore`] if the place holds other things.
+    pub fn create(store: Arc<dyn Store>) -> Result<Self, Error> {
         if let Some(other) = store.list("", None, 1)?.objects.pop()
             && other.key != Layout::marker()
         {

@@ -148,6 +148,26 @@ pub fn find(
     Ok(None)
 }
 
+/// Opens the store and finds the manifest; `None` if there is no store.
+fn open_and_find(
+    store: Arc<dyn Store>,
+    request: &RestoreRequest,
+) -> Result<Option<(Repository, Option<Found>)>, Error> {
+    let RestoreRequest { scope, keys, restore_keys, .. } = request;
+    let Some((first, others)) = keys.split_first() else {
+        let Some(repository) = Repository::open(store)? else { return Ok(None) };
+        let found = find(&repository, scope, keys, restore_keys)?;
+        return Ok(Some((repository, found)));
+    };
+    let opened = Repository::open_with_manifest(store, scope, first)?;
+    let Some((repository, manifest)) = opened else { return Ok(None) };
+    let found = match manifest? {
+        Some(stored) => Some(Found { hit: Hit::Exact, manifest: stored.manifest }),
+        None => find(&repository, scope, others, restore_keys)?,
+    };
+    Ok(Some((repository, found)))
+}
+
 /// Manifests by age; of two with the same time, the one whose key sorts last.
 pub fn newest_first(mut manifests: Vec<ListedManifest>) -> Vec<ListedManifest> {
     manifests.sort_by(|a, b| (b.modified, &b.key).cmp(&(a.modified, &a.key)));
@@ -164,10 +184,9 @@ pub fn restore(
     request: &RestoreRequest,
     context: Context<'_>,
 ) -> Result<RestoreReport, Error> {
-    let Some(repository) = Repository::open(store)? else {
+    let Some((repository, found)) = open_and_find(store, request)? else {
         return Ok(RestoreReport::default());
     };
-    let found = find(&repository, &request.scope, &request.keys, &request.restore_keys)?;
     let Some(Found { hit, manifest }) = found else {
         return Ok(RestoreReport::default());
     };

@@ -94,16 +94,15 @@ pub fn save(
     request: &SaveRequest,
     context: Context<'_>,
 ) -> Result<SaveReport, Error> {
-    let repository = open(store, request)?;
-    if request.if_absent && is_there(repository.as_ref(), request)? {
+    if request.if_absent && is_there(&store, request)? {
         return Ok(SaveReport { already_there: true, ..SaveReport::default() });
     }
     let sources = present_sources(request, context)?;
 
-    // The nearest manifests come over the network, and the records from
-    // another disk, while the mounts are walked.
+    // The store is opened and the nearest manifests come over the network, and
+    // the records from another disk, while the mounts are walked.
     let (walked, near, records) = std::thread::scope(|scope| {
-        let near = scope.spawn(|| read_near(repository.as_ref(), request, context));
+        let near = scope.spawn(|| open_and_read_near(store, request, context));
         let records = scope.spawn(|| {
             let locations = sources.iter().map(|source| source.location.as_path());
             request.records.as_ref().map(|records| records.read_all(locations)).unwrap_or_default()
@@ -113,7 +112,7 @@ pub fn save(
         let near = near.join().expect("reading manifests does not panic");
         (walked, near, records.join().expect("reading records does not panic"))
     });
-    let (mut walked, (own, near)) = (walked?, near?);
+    let (mut walked, Near { repository, own, near }) = (walked?, near?);
     context.check()?;
     report_left_out(&mut walked, request, context)?;
 
@@ -156,30 +155,49 @@ pub fn save(
     Ok(report)
 }
 
-/// A dry run makes no store where there is none.
-fn open(store: Arc<dyn Store>, request: &SaveRequest) -> Result<Option<Repository>, Error> {
-    if request.dry_run {
-        Repository::open(store)
-    } else {
-        Repository::open_or_create(store).map(Some)
+fn is_there(store: &Arc<dyn Store>, request: &SaveRequest) -> Result<bool, Error> {
+    match Repository::open(Arc::clone(store))? {
+        Some(repository) => repository.has_manifest(&request.scope, &request.key),
+        None => Ok(false),
     }
 }
 
-fn is_there(repository: Option<&Repository>, request: &SaveRequest) -> Result<bool, Error> {
-    repository.map_or(Ok(false), |found| found.has_manifest(&request.scope, &request.key))
+/// A store, and what its manifests tell of the chunks that it has.
+struct Near {
+    /// `None` in a dry run where there is no store.
+    repository: Option<Repository>,
+    /// What the key holds so far.
+    own: Option<StoredManifest>,
+    /// What similar keys hold.
+    near: Vec<StoredManifest>,
 }
 
-fn read_near(
-    repository: Option<&Repository>,
+/// Opens the store, or makes one unless that would change something, and reads
+/// the nearest manifests.
+fn open_and_read_near(
+    store: Arc<dyn Store>,
     request: &SaveRequest,
     context: Context<'_>,
-) -> Result<(Option<StoredManifest>, Vec<StoredManifest>), Error> {
-    match repository {
-        Some(repository) if request.reuse => {
-            near_manifests(repository, &request.scope, &request.key, context)
+) -> Result<Near, Error> {
+    let (scope, key) = (&request.scope, &request.key);
+    let opened = if request.reuse {
+        Repository::open_with_manifest(Arc::clone(&store), scope, key)?
+    } else {
+        Repository::open(Arc::clone(&store))?.map(|repository| (repository, Ok(None)))
+    };
+    let (repository, own) = match opened {
+        Some(found) => found,
+        None if request.dry_run => {
+            return Ok(Near { repository: None, own: None, near: vec![] });
         }
-        _ => Ok((None, vec![])),
-    }
+        None => (Repository::create(store)?, Ok(None)),
+    };
+    let (own, near) = if request.reuse {
+        near_manifests(&repository, own, scope, key, context)?
+    } else {
+        (None, vec![])
+    };
+    Ok(Near { repository: Some(repository), own, near })
 }
 
 /// The mounts that are there.

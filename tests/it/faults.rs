@@ -209,7 +209,7 @@ fn a_restore_fails_at_every_operation() {
 }
 
 /// Requests are part of what a store costs: these are all that a save and a
-/// restore make, and in which order.
+/// restore make, and in which order. The first two are made at once.
 #[test]
 fn requests_of_a_save_and_a_restore() {
     let (sandbox, old, new) = versions();
@@ -221,10 +221,12 @@ fn requests_of_a_save_and_a_restore() {
             let kind = kind.split('/').next().unwrap_or_default().to_owned();
             format!("{:?} {kind}", call.operation).to_lowercase()
         };
-        calls.iter().map(name).collect::<Vec<_>>().join(", ")
+        let mut names: Vec<_> = calls.iter().map(name).collect();
+        names[..2].sort();
+        names.join(", ")
     };
     save_to(&store, &old).unwrap();
-    insta::assert_snapshot!(said(&store), @"get format, list , put format, get manifests, list manifests, list index, put packs, put manifests, put index");
+    insta::assert_snapshot!(said(&store), @"get format, get manifests, list , put format, list manifests, list index, put packs, put manifests, put index");
     save_to(&store, &old).unwrap();
     insta::assert_snapshot!(said(&store), @"get format, get manifests");
     save_to(&store, &new).unwrap();

@@ -282,9 +282,9 @@ fn secrets_in_the_location_are_not_printed() {
 }
 
 /// What no second attempt can mend was tried once: two commands in JSON and not,
-/// and with errors ignored.
+/// and with errors ignored, of which each asks for marker and manifest at once.
 #[track_caller]
 fn one_attempt_each(job: &Job) {
     let log = job.proxy.take_log();
-    assert_eq!(log.len(), 6, "{}", lines(&log));
+    assert_eq!(log.len(), 12, "{}", lines(&log));
 }

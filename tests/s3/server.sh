@@ -166,7 +166,7 @@ osd_memory_target = 1073741824
 bluestore_block_size = 21474836480
 [client.rgw]
 rgw_data = $run/rgw
-rgw_frontends = beast endpoint=127.0.0.1:$1 ssl_endpoint=127.0.0.1:$2 ssl_certificate=/ca.pem ssl_private_key=$run/key.pem
+rgw_frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:$1 ssl_endpoint=127.0.0.1:$2 ssl_certificate=/ca.pem ssl_private_key=$run/key.pem
 CONF
     export CEPH_CONF="$run/ceph.conf"
     ceph-authtool --create-keyring "$run/mon.keyring" --gen-key -n mon. --cap mon 'allow *'
