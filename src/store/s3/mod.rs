@@ -201,6 +201,10 @@ impl Store for S3Store {
         limit: usize,
     ) -> Result<Page, StoreError> {
         check_batch(Operation::List, prefix, limit)?;
+        // No key has these, and some servers repeat them in XML, which must not.
+        if prefix.contains(char::is_control) {
+            return Ok(Page::default());
+        }
         let within = self.name("");
         let what = if prefix.is_empty() { self.location() } else { prefix.to_owned() };
         let mut page = Page::default();
