@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::s3::known_words;
+use super::s3::words;
 use super::{Fsync, LocalStore, Operation, Patience, S3Config, S3Store, Store, StoreError};
 
 /// Where a store is and how to speak to it.
@@ -212,7 +212,7 @@ impl InvalidLocation {
         Some(match self {
             Self::Empty => "give a directory, such as --store ~/larder".into(),
             Self::NoBucket => "write s3://bucket/prefix, or bucket=… after type=s3".into(),
-            Self::Word(given) => known(given, known_words()).into(),
+            Self::Word(given) => known(given, words()).into(),
             Self::Twice(word) => format!("leave one {word} out").into(),
             Self::Field(_) => "write word=value, separated by commas, in double quotes if the \
                                value has commas"

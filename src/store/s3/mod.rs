@@ -41,6 +41,7 @@ pub use config::{
 use failure::{Again, Failure, classify};
 use limiter::Limiter;
 use request::{Asked, Counters};
+pub(super) use words::words;
 
 /// Requests at once, unless the location says otherwise.
 const PARALLELISM: usize = 16;
@@ -63,11 +64,6 @@ impl fmt::Debug for S3Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "S3Store({})", self.config)
     }
-}
-
-/// The words that may stand in a location.
-pub(super) fn known_words() -> &'static [&'static str] {
-    words::words()
 }
 
 impl S3Store {
@@ -95,11 +91,6 @@ impl S3Store {
         Ok(Self { config, runtime, clients, client, limiter, patience, counters, conditional })
     }
 
-    /// The region that requests are signed for, for messages.
-    pub fn region(&self) -> Option<&str> {
-        self.clients.region()
-    }
-
     fn client(&self) -> Client {
         lock(&self.client).clone()
     }
@@ -110,10 +101,6 @@ impl S3Store {
             return key.to_owned();
         }
         format!("{}/{key}", self.config.prefix)
-    }
-
-    fn prefers_conditions(&self) -> bool {
-        self.conditional.load(Ordering::Relaxed)
     }
 }
 
@@ -263,7 +250,7 @@ impl Store for S3Store {
     }
 
     fn has_conditional_writes(&self) -> bool {
-        self.prefers_conditions()
+        self.conditional.load(Ordering::Relaxed)
     }
 
     fn wire_requests(&self) -> Option<WireRequests> {

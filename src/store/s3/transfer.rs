@@ -18,7 +18,7 @@ use super::failure::{Again, Failure, classify};
 use super::request::Asked;
 use super::{S3Store, time};
 use crate::store::error::{RemoteErrorKind, StoreErrorKind};
-use crate::store::{ObjectKey, ObjectMeta, Operation, PutMode, StoreError, Version};
+use crate::store::{ObjectKey, ObjectMeta, Operation, PutMode, Store as _, StoreError, Version};
 
 /// Objects longer than this are put in parts, in bytes: far above a pack, so
 /// that a pack is one request, and below what one connection may be trusted
@@ -302,7 +302,7 @@ impl S3Store {
     /// is there instead: that is right unless somebody puts the same key in the
     /// same moment.
     async fn condition(&self, key: &ObjectKey, mode: &PutMode) -> Result<Condition, Failure> {
-        if self.prefers_conditions() || *mode == PutMode::Overwrite {
+        if self.has_conditional_writes() || *mode == PutMode::Overwrite {
             return Ok(Condition::of(mode));
         }
         let there = match self.send_head(key).await {
@@ -358,7 +358,7 @@ impl S3Store {
             return Err(kind.into_failure(Again::No));
         }
         let lacks = failure.is(501) || failure.has_code(&["NotImplemented"]);
-        if conditional && lacks && self.prefers_conditions() {
+        if conditional && lacks && self.has_conditional_writes() {
             self.conditional.store(false, std::sync::atomic::Ordering::Relaxed);
             return Err(Failure { again: Again::Yes, ..failure });
         }
