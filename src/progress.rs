@@ -61,6 +61,11 @@ pub enum Warning {
         /// The error, as text.
         error: String,
     },
+    /// A word in the store's location does nothing.
+    WithoutEffect {
+        /// The word.
+        word: &'static str,
+    },
     /// The store has no conditional writes.
     NoConditionalWrites,
     /// The local stat record could not be written: the next save reads more.

@@ -170,6 +170,9 @@ fn describe(warning: &Warning) -> String {
             shown(path)
         ),
         Warning::IgnoredDamage { error } => format!("not used: {error}"),
+        Warning::WithoutEffect { word } => {
+            format!("{word} in --store has no effect: larder keeps its own layout below prefix")
+        }
         Warning::NoConditionalWrites => {
             "the store has no conditional writes: two first saves of an empty store at the same \
              time may both set it up; `larder doctor` tells more, and conditional_writes=false in \

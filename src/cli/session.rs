@@ -71,14 +71,10 @@ impl Session {
             // No secret is in it: they hide themselves.
             anstream::eprintln!("store: {location:?}");
         }
-        if let StoreLocation::S3(config) = &location
-            && !global.quiet
-        {
-            for word in &config.without_effect {
-                anstream::eprintln!(
-                    "warning: {word} in --store has no effect: larder keeps its own layout below \
-                     prefix"
-                );
+        let display = Display::new(global.quiet);
+        if let StoreLocation::S3(config) = &location {
+            for &word in &config.without_effect {
+                display.warn(Warning::WithoutEffect { word });
             }
         }
         Ok(Self {
@@ -90,7 +86,7 @@ impl Session {
             surroundings,
             location,
             cache_directory,
-            display: Display::new(global.quiet),
+            display,
             stop,
             timeout: global.timeout,
             timed_out,
