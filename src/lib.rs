@@ -62,6 +62,7 @@ pub mod restore;
 pub mod save;
 pub mod stats;
 pub mod store;
+pub mod store_time;
 mod sync;
 pub mod tier;
 mod upload;

@@ -5,6 +5,8 @@
 //! manifests/<scope>/<key>    one per cache
 //! packs/<2 hex>/<ulid>       chunks
 //! index/deltas/<ulid>        new chunks of one save
+//! gc/state                   what garbage collection has decided
+//! gc/marks                   what the last flush knew of manifests
 //! ```
 //! A scope or a key is one segment, whatever it holds: everything but letters,
 //! digits, `-`, `.`, `_` is percent-encoded, `/` too. So `org/repo` is no
@@ -97,6 +99,16 @@ impl Layout {
     pub fn parse_pack(object: &ObjectKey) -> Option<PackId> {
         let id: PackId = object.as_str().rsplit('/').next()?.parse().ok()?;
         (Self::pack(id) == *object).then_some(id)
+    }
+
+    /// The state of garbage collection.
+    pub fn gc_state() -> ObjectKey {
+        known("gc/state".to_owned())
+    }
+
+    /// What the last flush read of manifests, so that the next one need not.
+    pub fn gc_marks() -> ObjectKey {
+        known("gc/marks".to_owned())
     }
 
     /// An index delta.

@@ -5,6 +5,8 @@
 //! Its chunk table says where each lies, so a manifest is all that a restore
 //! needs, and an index for the next save.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::chunk_table::{self, ChunkTable};
@@ -13,6 +15,7 @@ use super::tree_builder::check_stream;
 use super::tree_columns;
 use super::{FormatError, Stream, Tree};
 use crate::ids::{Key, Scope};
+use crate::store_time::StoreTime;
 
 const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manifest", version: 1 };
 
@@ -32,6 +35,8 @@ pub struct Manifest {
     /// When the save had read its files, by its machine's clock, in seconds
     /// since 1970. For people: all decisions go by the store's clock.
     pub created: i64,
+    /// What garbage collection needs to know of it.
+    pub facts: ManifestFacts,
     /// The file trees.
     pub tree: Tree,
     /// The chunks that make up the tree's stream, as rows of `chunks`.
@@ -40,15 +45,127 @@ pub struct Manifest {
     pub chunks: ChunkTable,
 }
 
+/// What garbage collection needs to know of a manifest, beside its packs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ManifestFacts {
+    /// The epoch of the gc state by which its saver chose packs: at that epoch,
+    /// each of them was there and not condemned, or did not exist yet.
+    pub epoch: u64,
+    /// When it was saved. The object itself can be younger: it is put again
+    /// when it is used.
+    pub saved: StoreTime,
+    /// When it was last used, if the object was put since for another reason.
+    pub used: Option<StoreTime>,
+    /// How long it is to live.
+    pub lifetime: Lifetime,
+    /// How often the object was put for reasons of garbage collection. Only
+    /// makes its bytes, and so its version, others than before.
+    pub moves: u32,
+}
+
+/// How long a cache lives after its last use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As long as whoever flushes the store says.
+    #[default]
+    ByPolicy,
+    /// So long, whoever flushes the store.
+    For(Duration),
+    /// For ever, until somebody deletes it.
+    Pinned,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Wire {
     scope: Scope,
     key: Key,
     writer: String,
     created: i64,
+    facts: WireFacts,
     tree: tree_columns::Columns,
     sequence: Vec<u32>,
     chunks: chunk_table::Columns,
+}
+
+/// A manifest less its tree, which is most of it.
+#[derive(Deserialize)]
+struct WireReferences {
+    scope: Scope,
+    key: Key,
+    facts: WireFacts,
+    chunks: chunk_table::Columns,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct WireFacts {
+    epoch: u64,
+    saved: i64,
+    used: Option<i64>,
+    ttl: Option<u64>,
+    pinned: bool,
+    moves: u32,
+}
+
+impl WireFacts {
+    pub(super) fn of(facts: &ManifestFacts) -> Self {
+        let ttl = match facts.lifetime {
+            Lifetime::For(ttl) => Some(ttl.as_secs()),
+            Lifetime::ByPolicy | Lifetime::Pinned => None,
+        };
+        Self {
+            epoch: facts.epoch,
+            saved: facts.saved.unix(),
+            used: facts.used.map(StoreTime::unix),
+            ttl,
+            pinned: facts.lifetime == Lifetime::Pinned,
+            moves: facts.moves,
+        }
+    }
+
+    pub(super) fn into_facts(self) -> ManifestFacts {
+        let lifetime = match (self.pinned, self.ttl) {
+            (true, _) => Lifetime::Pinned,
+            (false, Some(ttl)) => Lifetime::For(Duration::from_secs(ttl)),
+            (false, None) => Lifetime::ByPolicy,
+        };
+        ManifestFacts {
+            epoch: self.epoch,
+            saved: StoreTime::from_unix(self.saved),
+            used: self.used.map(StoreTime::from_unix),
+            lifetime,
+            moves: self.moves,
+        }
+    }
+}
+
+/// What a manifest refers to, and for how long.
+#[derive(Clone, Debug)]
+pub struct References {
+    /// The namespace of the key.
+    pub scope: Scope,
+    /// The name it was saved under.
+    pub key: Key,
+    /// What garbage collection needs to know of it.
+    pub facts: ManifestFacts,
+    /// The chunks and where they lie, each once.
+    pub chunks: ChunkTable,
+}
+
+impl References {
+    /// Reads these of a manifest, and passes over its tree.
+    ///
+    /// # Errors
+    /// [`FormatError`] if these are not the bytes of a manifest. The tree is not
+    /// looked at, so one that is unsound can pass.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let wire: WireReferences = envelope::open(KIND, bytes, MAX_MANIFEST_LEN)?;
+        Ok(Self {
+            scope: wire.scope,
+            key: wire.key,
+            facts: wire.facts.into_facts(),
+            chunks: ChunkTable::from_columns(&wire.chunks)?,
+        })
+    }
 }
 
 impl Manifest {
@@ -59,6 +176,7 @@ impl Manifest {
             key: self.key.clone(),
             writer: self.writer.clone(),
             created: self.created,
+            facts: WireFacts::of(&self.facts),
             tree: tree_columns::Columns::of(&self.tree),
             sequence: self.sequence.clone(),
             chunks: self.chunks.to_columns(),
@@ -89,6 +207,7 @@ impl Manifest {
             key: wire.key,
             writer: wire.writer,
             created: wire.created,
+            facts: wire.facts.into_facts(),
             tree,
             sequence: wire.sequence,
             chunks,
@@ -154,6 +273,20 @@ mod tests {
         ((0..len).map(|at| at % rows).collect(), table)
     }
 
+    fn facts() -> impl Strategy<Value = ManifestFacts> {
+        let lifetime = prop_oneof![
+            Just(Lifetime::ByPolicy),
+            Just(Lifetime::Pinned),
+            any::<u32>().prop_map(|secs| Lifetime::For(Duration::from_secs(secs.into()))),
+        ];
+        let times = (any::<i64>(), prop::option::of(any::<i64>()));
+        (any::<u64>(), times, lifetime, any::<u32>()).prop_map(|(epoch, times, lifetime, moves)| {
+            let used = times.1.map(StoreTime::from_unix);
+            let saved = StoreTime::from_unix(times.0);
+            ManifestFacts { epoch, saved, used, lifetime, moves }
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
@@ -163,6 +296,7 @@ mod tests {
             packs in prop::collection::vec(any::<u8>(), 1..20),
             created in any::<i64>(),
             known in any::<u64>(),
+            facts in facts(),
         ) {
             let (sequence, chunks) = chunks(&tree, &packs);
             let manifest = Manifest {
@@ -170,6 +304,7 @@ mod tests {
                 key: "key with spaces".parse().unwrap(),
                 writer: "a test".to_owned(),
                 created,
+                facts: facts.clone(),
                 tree,
                 sequence,
                 chunks,
@@ -177,10 +312,14 @@ mod tests {
             let read = Manifest::decode(&manifest.encode()).unwrap();
             prop_assert_eq!((&read.scope, &read.key), (&manifest.scope, &manifest.key));
             prop_assert_eq!((&read.writer, read.created), (&manifest.writer, manifest.created));
+            prop_assert_eq!(&read.facts, &facts);
             prop_assert_eq!(&read.tree, &manifest.tree);
             prop_assert_eq!(&read.sequence, &manifest.sequence);
             prop_assert_eq!(&read.chunks, &manifest.chunks);
             prop_assert!(read.same_contents(&manifest));
+            let references = References::decode(&manifest.encode()).unwrap();
+            prop_assert_eq!((&references.scope, &references.key), (&manifest.scope, &manifest.key));
+            prop_assert_eq!((&references.facts, &references.chunks), (&facts, &manifest.chunks));
 
             let delta = IndexDelta { chunks: manifest.chunks.clone() };
             prop_assert_eq!(IndexDelta::decode(&delta.encode()), Ok(delta));
@@ -230,6 +369,7 @@ mod tests {
             key: "k".parse().unwrap(),
             writer: String::new(),
             created: 0,
+            facts: ManifestFacts::default(),
             tree: builder.finish().unwrap(),
             sequence: vec![],
             chunks: ChunkTable::default(),

@@ -7,6 +7,8 @@
 mod align;
 mod chunk_table;
 mod envelope;
+mod gc_marks;
+mod gc_state;
 mod index;
 mod layout;
 mod manifest;
@@ -22,9 +24,11 @@ mod tree_columns;
 
 pub use align::{align, subtree_ends};
 pub use chunk_table::{ChunkTable, Location, MAX_CHUNK_LEN};
+pub use gc_marks::{Extents, MAX_MARKS_LEN, Mark, decode_marks, encode_marks};
+pub use gc_state::{Claim, GcState, Repacking};
 pub use index::IndexDelta;
 pub use layout::{Layout, LayoutError};
-pub use manifest::{MAX_MANIFEST_LEN, Manifest};
+pub use manifest::{Lifetime, MAX_MANIFEST_LEN, Manifest, ManifestFacts, References};
 pub use marker::{ChunkingParameters, FORMAT_VERSION, FormatMarker, MarkerError};
 pub use pack::{PACK_TRAILER_LEN, PackBuilder, PackFooter, footer_range};
 pub use stat_record::{FileIdentity, FileState, StatRecord};

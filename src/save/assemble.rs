@@ -73,6 +73,7 @@ pub(super) fn assemble(
         key: request.key.clone(),
         writer: concat!("larder ", env!("CARGO_PKG_VERSION")).to_owned(),
         created: i64::try_from(created).unwrap_or(i64::MAX),
+        facts: crate::format::ManifestFacts::default(),
         tree,
         sequence,
         chunks,
