@@ -22,6 +22,8 @@ pub enum Operation {
     List,
     /// Delete objects.
     Delete,
+    /// Ask for the store's time.
+    Now,
 }
 
 impl fmt::Display for Operation {
@@ -33,6 +35,7 @@ impl fmt::Display for Operation {
             Self::Head => "head",
             Self::List => "list",
             Self::Delete => "delete",
+            Self::Now => "tell the time of",
         })
     }
 }
@@ -73,7 +76,8 @@ impl StoreError {
         matches!(self.kind, StoreErrorKind::NotFound)
     }
 
-    /// Whether a conditional put found another state than it asked for.
+    /// Whether a conditional put or delete found another state than it asked
+    /// for.
     pub fn is_conflict(&self) -> bool {
         matches!(self.kind, StoreErrorKind::AlreadyExists | StoreErrorKind::VersionMismatch)
     }
@@ -104,7 +108,7 @@ pub enum StoreErrorKind {
     /// A create-only put found an object.
     #[error("the object already exists")]
     AlreadyExists,
-    /// A conditional put found another version, or no object.
+    /// A conditional put or delete found another version, or no object.
     #[error("the object was changed meanwhile")]
     VersionMismatch,
     /// The object is longer than the caller takes.

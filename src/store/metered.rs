@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -175,6 +176,16 @@ impl<S: Store> Store for Metered<S> {
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
         add(&self.delete, 1);
         self.inner.delete(keys)
+    }
+
+    fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError> {
+        add(&self.delete, 1);
+        self.inner.delete_if_match(key, version)
+    }
+
+    /// Not counted: most answers of a store tell its time anyway.
+    fn now(&self) -> Result<SystemTime, StoreError> {
+        self.inner.now()
     }
 
     fn has_conditional_writes(&self) -> bool {

@@ -174,6 +174,34 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Too many keys are a caller's error.
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError>;
 
+    /// Deletes the object if it is there in this version (S3: `If-Match`).
+    ///
+    /// Of concurrent conditional puts and conditional deletes on one version,
+    /// exactly one succeeds. A service without them, or without them for
+    /// deletes, is asked for the version first: then the object that was put
+    /// between that look and the delete is deleted in place of the one that was
+    /// meant, and of two at once both may succeed.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::VersionMismatch`] if the object is there in another
+    /// version or not at all: nothing was changed. After any other error it is
+    /// unknown whether the object is still there. An object that is gone when
+    /// the request is repeated, because its answer was lost, counts as deleted.
+    fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError>;
+
+    /// What time it is by the store's clock: the one that
+    /// [`ObjectMeta::modified`] is told by, and never this machine's. Only of a
+    /// directory that was opened for reading, or cannot be written, this
+    /// machine's clock has to do.
+    ///
+    /// It may lag behind what was just put, by two seconds at most where clocks
+    /// are coarse: such an object's age is nothing. It never runs ahead, so that
+    /// no object looks older than it is.
+    ///
+    /// # Errors
+    /// Those of the store itself, and that a service does not tell its time.
+    fn now(&self) -> Result<SystemTime, StoreError>;
+
     /// Whether conditional puts are believed to be exclusive. Where they are
     /// not, [`PutMode::Create`] and [`PutMode::IfMatch`] still look before they
     /// put, but two at once may both succeed.
@@ -255,6 +283,12 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
         (**self).delete(keys)
+    }
+    fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError> {
+        (**self).delete_if_match(key, version)
+    }
+    fn now(&self) -> Result<SystemTime, StoreError> {
+        (**self).now()
     }
     fn has_conditional_writes(&self) -> bool {
         (**self).has_conditional_writes()

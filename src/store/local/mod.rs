@@ -33,6 +33,7 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -61,6 +62,8 @@ pub enum Fsync {
 pub struct LocalStore {
     dirs: Dirs,
     location: StoreLocation,
+    /// Whether it was opened to be written.
+    writes: bool,
 }
 
 impl LocalStore {
@@ -70,7 +73,7 @@ impl LocalStore {
     /// # Errors
     /// If `root` cannot be created or is not a directory.
     pub fn open(root: &Path, fsync: Fsync) -> Result<Self, StoreError> {
-        let store = Self::open_existing(root, fsync)?;
+        let store = Self { writes: true, ..Self::open_existing(root, fsync)? };
         dirs::make_root(store.root(), fsync)
             .map_err(|kind| StoreError::new(Operation::Open, &store.location, kind))?;
         temp::remove_stale(store.root());
@@ -92,7 +95,9 @@ impl LocalStore {
         match fs::metadata(&absolute) {
             Ok(found) if !found.is_dir() => Err(fail(io::ErrorKind::NotADirectory.into())),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fail(error)),
-            Ok(_) | Err(_) => Ok(Self { dirs: Dirs::new(absolute, fsync), location }),
+            Ok(_) | Err(_) => {
+                Ok(Self { dirs: Dirs::new(absolute, fsync), location, writes: false })
+            }
         }
     }
 
@@ -169,16 +174,20 @@ impl LocalStore {
         }
     }
 
-    /// Removes one object, and says whether it was there.
-    fn remove(&self, key: &ObjectKey) -> Result<bool, StoreErrorKind> {
+    /// Removes one object, if `wanted` is so of it, and says whether it did.
+    fn remove(
+        &self,
+        key: &ObjectKey,
+        wanted: impl Fn(&Metadata) -> bool,
+    ) -> Result<bool, StoreErrorKind> {
         // Without this look, deleting from an absent store would create locks.
-        if self.stat(key)?.is_none() {
+        if !self.stat(key)?.is_some_and(|metadata| wanted(&metadata)) {
             return Ok(false);
         }
         let lock = KeyLock::acquire(&self.dirs, key)?.ok_or_else(lock::unsupported)?;
-        // Under the lock nobody else replaces or removes the object, so the
-        // mark is that of the very object that goes away.
-        let Some(metadata) = self.stat(key)? else {
+        // Under the lock nobody else replaces or removes the object, so what is
+        // judged, and marked, is the very object that goes away.
+        let Some(metadata) = self.stat(key)?.filter(wanted) else {
             return Ok(false);
         };
         // Before the removal: whoever gets the freed inode must see the mark.
@@ -186,8 +195,29 @@ impl LocalStore {
         let path = self.path(key);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
-            Err(error) if sys::means_absent(&error) => Ok(false),
+            // It was there under the lock: NFS sent the removal twice, having
+            // lost the answer to the first.
+            Err(error) if sys::means_absent(&error) => Ok(true),
             Err(error) => Err(failure(&path, error)),
+        }
+    }
+
+    fn remove_version(&self, key: &ObjectKey, wanted: &Version) -> Result<(), StoreErrorKind> {
+        if !self.remove(key, |metadata| version(metadata) == *wanted)? {
+            return Err(StoreErrorKind::VersionMismatch);
+        }
+        self.dirs.sync(&parent(&self.path(key)))
+    }
+
+    /// The file system's time, which need not be this machine's.
+    fn time(&self) -> Result<SystemTime, StoreErrorKind> {
+        if !self.writes {
+            return Ok(SystemTime::now());
+        }
+        match temp::time(&self.dirs) {
+            // Who may not write, or finds no room, can still tell ages about.
+            Err(StoreErrorKind::Denied(_) | StoreErrorKind::NoSpace(_)) => Ok(SystemTime::now()),
+            answer => answer,
         }
     }
 }
@@ -235,7 +265,7 @@ impl Store for LocalStore {
         let mut errors = Vec::new();
         let mut removed: BTreeMap<PathBuf, Vec<&ObjectKey>> = BTreeMap::new();
         for key in keys {
-            match self.remove(key) {
+            match self.remove(key, |_| true) {
                 Ok(true) => removed.entry(parent(&self.path(key))).or_default().push(key),
                 Ok(false) => {}
                 Err(kind) => errors.push(StoreError::new(Operation::Delete, key, kind)),
@@ -251,6 +281,15 @@ impl Store for LocalStore {
             }
         }
         Ok(errors)
+    }
+
+    fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError> {
+        self.remove_version(key, version)
+            .map_err(|kind| StoreError::new(Operation::Delete, key, kind))
+    }
+
+    fn now(&self) -> Result<SystemTime, StoreError> {
+        self.time().map_err(|kind| StoreError::new(Operation::Now, &self.location, kind))
     }
 }
 

@@ -156,6 +156,14 @@ impl Drop for Temp {
     }
 }
 
+/// What time the file system gives a file that is made now: the time that
+/// objects are given, before it is raised above that of what they replace.
+pub(super) fn time(dirs: &Dirs) -> Result<SystemTime, StoreErrorKind> {
+    let temp = Temp::create(dirs)?;
+    let metadata = temp.file.metadata().map_err(|error| failure(&temp.path, error))?;
+    Ok(sys::modified(&metadata))
+}
+
 /// Removes the temporary files of killed writers, as far as that is possible:
 /// what cannot be removed costs only space.
 pub(super) fn remove_stale(root: &Path) {

@@ -28,7 +28,7 @@ pub struct Call {
     pub objects: Vec<String>,
     /// The range of a get that asked for one.
     pub range: Option<Range<u64>>,
-    /// The condition of a put.
+    /// The condition of a put, or of a delete that had one.
     pub mode: Option<PutMode>,
     /// Bytes put, or bytes answered.
     pub bytes: u64,
@@ -76,11 +76,6 @@ impl MemoryStore {
                 faults: Faults::default(),
             }),
         }
-    }
-
-    /// The store's clock.
-    pub fn now(&self) -> SystemTime {
-        self.state().now
     }
 
     /// Sets the store's clock, backwards too.
@@ -215,6 +210,18 @@ impl State {
         Ok(version)
     }
 
+    fn delete_if_match(
+        &mut self,
+        key: &ObjectKey,
+        version: &Version,
+    ) -> Result<(), StoreErrorKind> {
+        if self.objects.get(key).map(Stored::version).as_ref() != Some(version) {
+            return Err(StoreErrorKind::VersionMismatch);
+        }
+        self.objects.remove(key);
+        Ok(())
+    }
+
     fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Page {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut found = self
@@ -337,6 +344,22 @@ impl Store for MemoryStore {
             },
             |_| 0,
         )
+    }
+
+    fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError> {
+        self.call(
+            Call {
+                mode: Some(PutMode::IfMatch(version.clone())),
+                ..call(Operation::Delete, vec![key.to_string()])
+            },
+            |state| state.delete_if_match(key, version),
+            |()| 0,
+        )
+    }
+
+    /// No call: neither logged nor struck by faults.
+    fn now(&self) -> Result<SystemTime, StoreError> {
+        Ok(self.state().now)
     }
 }
 

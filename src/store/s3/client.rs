@@ -20,6 +20,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 
+use super::clock::Clock;
 use super::config::{Checksums, CredentialSource, S3Config};
 use super::github::GithubToken;
 use crate::store::error::StoreErrorKind;
@@ -38,7 +39,7 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Looks for region and credentials. No request to S3 is made yet.
-    pub(super) async fn prepare(config: &S3Config) -> Result<Self, StoreErrorKind> {
+    pub(super) async fn prepare(config: &S3Config, clock: &Clock) -> Result<Self, StoreErrorKind> {
         let tls = tls(config)?;
         let https = tls.clone();
         let http = Builder::new()
@@ -86,6 +87,7 @@ impl Clients {
         let mut s3 = aws_sdk_s3::config::Builder::from(&sdk)
             .force_path_style(config.uses_path_style(sdk.endpoint_url()))
             .accelerate(config.accelerate)
+            .interceptor(clock.clone())
             .request_checksum_calculation(on_request)
             .response_checksum_validation(on_response)
             // Requests are repeated by this module, which also sees what goes

@@ -8,7 +8,9 @@
 //! Calls block their thread; a runtime of the store's own drives the sockets.
 
 mod client;
+mod clock;
 mod config;
+mod delete;
 mod failure;
 mod github;
 mod limiter;
@@ -23,12 +25,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
-use super::error::{RemoteErrorKind, StoreErrorKind};
+use super::error::StoreErrorKind;
 use super::patience::Patience;
 use super::{
     Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError, Version,
@@ -56,8 +57,11 @@ pub struct S3Store {
     limiter: Limiter,
     patience: Patience,
     counters: Counters,
+    clock: clock::Clock,
     /// Whether conditional puts are believed to be honoured.
     conditional: AtomicBool,
+    /// The same of conditional deletes, which fewer services have.
+    conditional_deletes: AtomicBool,
 }
 
 impl fmt::Debug for S3Store {
@@ -82,13 +86,25 @@ impl S3Store {
             .enable_all()
             .build()
             .map_err(|error| failed(error.into()))?;
-        let clients = runtime.block_on(client::Clients::prepare(&config)).map_err(failed)?;
+        let clock = clock::Clock::default();
+        let clients = client::Clients::prepare(&config, &clock);
+        let clients = runtime.block_on(clients).map_err(failed)?;
         let client = Mutex::new(clients.client(None));
         let parallelism = config.parallelism.map_or(PARALLELISM, std::num::NonZero::get);
         let conditional = AtomicBool::new(config.conditional_writes.unwrap_or(true));
         let limiter = Limiter::new(parallelism);
-        let counters = Counters::default();
-        Ok(Self { config, runtime, clients, client, limiter, patience, counters, conditional })
+        Ok(Self {
+            config,
+            runtime,
+            clients,
+            client,
+            limiter,
+            patience,
+            counters: Counters::default(),
+            clock,
+            conditional,
+            conditional_deletes: AtomicBool::new(true),
+        })
     }
 
     fn client(&self) -> Client {
@@ -241,12 +257,20 @@ impl Store for S3Store {
                 Ok(vec![])
             }
             keys => match self.delete_many(&what, keys) {
-                Err(error) if is_unsupported(&error) => {
+                Err(error) if delete::is_unsupported(&error) => {
                     Ok(keys.iter().filter_map(|key| self.delete_one(key).err()).collect())
                 }
                 result => result,
             },
         }
+    }
+
+    fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError> {
+        self.delete_version(key, version)
+    }
+
+    fn now(&self) -> Result<SystemTime, StoreError> {
+        self.time_there()
     }
 
     fn has_conditional_writes(&self) -> bool {
@@ -256,72 +280,6 @@ impl Store for S3Store {
     fn wire_requests(&self) -> Option<WireRequests> {
         Some(self.counters.read())
     }
-}
-
-impl S3Store {
-    fn delete_one(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        self.run(Operation::Delete, key, Asked::Delete, async |_| {
-            let sent = self
-                .client()
-                .delete_object()
-                .bucket(&self.config.bucket)
-                .key(self.name(key.as_str()))
-                .set_request_payer(self.config.payer())
-                .set_expected_bucket_owner(self.config.expected_owner.clone())
-                .send()
-                .await;
-            match sent {
-                Ok(_) => Ok(()),
-                Err(error) => match classify(&error) {
-                    failure if matches!(failure.kind, StoreErrorKind::NotFound) => Ok(()),
-                    failure => Err(failure),
-                },
-            }
-        })
-    }
-
-    fn delete_many(&self, what: &str, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
-        let within = self.name("");
-        let invalid = |error: aws_sdk_s3::error::BuildError| {
-            let kind = StoreErrorKind::Io(std::io::Error::other(error));
-            StoreError::new(Operation::Delete, what, kind)
-        };
-        let mut batch = Delete::builder().quiet(true);
-        for key in keys {
-            let object = ObjectIdentifier::builder().key(self.name(key.as_str())).build();
-            batch = batch.objects(object.map_err(invalid)?);
-        }
-        let batch = batch.build().map_err(invalid)?;
-        let answer = self.run(Operation::Delete, what, Asked::Delete, async |_| {
-            let sent = self
-                .client()
-                .delete_objects()
-                .bucket(&self.config.bucket)
-                .delete(batch.clone())
-                .set_request_payer(self.config.payer())
-                .set_expected_bucket_owner(self.config.expected_owner.clone())
-                .send()
-                .await;
-            sent.map_err(|error| classify(&error))
-        })?;
-        let failed = answer.errors().iter().filter(|error| error.code() != Some("NoSuchKey"));
-        Ok(failed
-            .map(|error| {
-                let name = error.key().unwrap_or_default();
-                let key = name.strip_prefix(&within).unwrap_or(name);
-                let kind = failure::of_code(
-                    error.code().unwrap_or("no code"),
-                    error.message().unwrap_or_default(),
-                );
-                StoreError::new(Operation::Delete, key, kind)
-            })
-            .collect())
-    }
-}
-
-fn is_unsupported(error: &StoreError) -> bool {
-    matches!(&error.kind, StoreErrorKind::Remote(error)
-        if error.kind == RemoteErrorKind::Unsupported)
 }
 
 /// A time of the server's; what it does not tell was long ago.

@@ -52,7 +52,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    fn add(&self, asked: Asked, attempt: u32) {
+    pub(super) fn add(&self, asked: Asked, attempt: u32) {
         let counter = match asked {
             Asked::Get | Asked::Head => &self.get,
             Asked::Put(_) => &self.put,
@@ -241,7 +241,7 @@ impl S3Store {
 
 impl Failure {
     /// Whether no connection came about.
-    fn is_unreachable(&self) -> bool {
+    pub(super) fn is_unreachable(&self) -> bool {
         self.status.is_none()
             && matches!(&self.kind, StoreErrorKind::Remote(error)
                 if error.kind == RemoteErrorKind::Network

@@ -1,0 +1,173 @@
+//! Deleting: one object, many at once, or one in a certain version.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+
+use super::S3Store;
+use super::failure::{self, Again, Failure, classify};
+use super::request::Asked;
+use crate::store::error::{RemoteErrorKind, StoreErrorKind};
+use crate::store::{ObjectKey, Operation, Store as _, StoreError, Version};
+
+/// The deletes that one conditional delete has sent so far.
+#[derive(Default)]
+struct Sent {
+    count: Cell<u32>,
+    /// Whether one of them may have been carried out, its answer being lost.
+    may_have_worked: Cell<bool>,
+}
+
+impl Sent {
+    /// What a failed look or delete means.
+    fn settle(&self, failure: Failure) -> Result<(), Failure> {
+        if matches!(failure.kind, StoreErrorKind::NotFound) {
+            // Gone: by the delete whose answer was lost, if there was one.
+            return if self.may_have_worked.get() { Ok(()) } else { Err(mismatch()) };
+        }
+        let unmet = failure.is(412) || failure.has_code(&["PreconditionFailed"]);
+        Err(if unmet { mismatch() } else { failure })
+    }
+}
+
+impl Failure {
+    /// Whether the request may have been carried out all the same.
+    fn may_have_worked(&self) -> bool {
+        match self.status {
+            None => !self.is_unreachable(),
+            Some(status) => matches!(status, 408 | 500 | 502 | 504),
+        }
+    }
+}
+
+fn mismatch() -> Failure {
+    StoreErrorKind::VersionMismatch.into_failure(Again::No)
+}
+
+fn lacks_condition(failure: &Failure) -> bool {
+    failure.is(501) || failure.has_code(&["NotImplemented"])
+}
+
+impl S3Store {
+    pub(super) fn delete_one(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.run(Operation::Delete, key, Asked::Delete, async |_| {
+            match self.send_delete(key, None).await {
+                Err(failure) if matches!(failure.kind, StoreErrorKind::NotFound) => Ok(()),
+                answer => answer,
+            }
+        })
+    }
+
+    async fn send_delete(&self, key: &ObjectKey, only: Option<&Version>) -> Result<(), Failure> {
+        let sent = self
+            .client()
+            .delete_object()
+            .bucket(&self.config.bucket)
+            .key(self.name(key.as_str()))
+            .set_if_match(only.map(|version| version.as_str().to_owned()))
+            .set_request_payer(self.config.payer())
+            .set_expected_bucket_owner(self.config.expected_owner.clone())
+            .send()
+            .await;
+        sent.map(|_| ()).map_err(|error| classify(&error))
+    }
+
+    /// Deletes an object if it is there in this version.
+    ///
+    /// Each attempt looks first: some services take the condition and delete
+    /// whatever is there.
+    pub(super) fn delete_version(
+        &self,
+        key: &ObjectKey,
+        version: &Version,
+    ) -> Result<(), StoreError> {
+        let sent = Sent::default();
+        self.run(Operation::Delete, key, Asked::Head, async |_| {
+            match self.send_head(key).await {
+                Ok(meta) if meta.version == *version => {}
+                Ok(_) => return Err(mismatch()),
+                Err(failure) => return sent.settle(failure),
+            }
+            if self.has_conditional_deletes() {
+                match self.send_counted(key, Some(version), &sent).await {
+                    Err(failure) if lacks_condition(&failure) => {
+                        self.conditional_deletes.store(false, Ordering::Relaxed);
+                    }
+                    Err(failure) => return sent.settle(failure),
+                    Ok(()) => return Ok(()),
+                }
+            }
+            self.send_counted(key, None, &sent).await.or_else(|failure| sent.settle(failure))
+        })
+    }
+
+    fn has_conditional_deletes(&self) -> bool {
+        self.has_conditional_writes() && self.conditional_deletes.load(Ordering::Relaxed)
+    }
+
+    /// Sends a delete within an attempt that is counted for its look.
+    async fn send_counted(
+        &self,
+        key: &ObjectKey,
+        only: Option<&Version>,
+        sent: &Sent,
+    ) -> Result<(), Failure> {
+        sent.count.set(sent.count.get() + 1);
+        self.counters.add(Asked::Delete, sent.count.get());
+        // Until it is known better, also if the time limit ends this here.
+        let before = sent.may_have_worked.replace(true);
+        let result = self.send_delete(key, only).await;
+        if result.as_ref().is_err_and(|failure| !failure.may_have_worked()) {
+            sent.may_have_worked.set(before);
+        }
+        result
+    }
+
+    pub(super) fn delete_many(
+        &self,
+        what: &str,
+        keys: &[ObjectKey],
+    ) -> Result<Vec<StoreError>, StoreError> {
+        let within = self.name("");
+        let invalid = |error: aws_sdk_s3::error::BuildError| {
+            let kind = StoreErrorKind::Io(std::io::Error::other(error));
+            StoreError::new(Operation::Delete, what, kind)
+        };
+        let mut batch = Delete::builder().quiet(true);
+        for key in keys {
+            let object = ObjectIdentifier::builder().key(self.name(key.as_str())).build();
+            batch = batch.objects(object.map_err(invalid)?);
+        }
+        let batch = batch.build().map_err(invalid)?;
+        let answer = self.run(Operation::Delete, what, Asked::Delete, async |_| {
+            let sent = self
+                .client()
+                .delete_objects()
+                .bucket(&self.config.bucket)
+                .delete(batch.clone())
+                .set_request_payer(self.config.payer())
+                .set_expected_bucket_owner(self.config.expected_owner.clone())
+                .send()
+                .await;
+            sent.map_err(|error| classify(&error))
+        })?;
+        let failed = answer.errors().iter().filter(|error| error.code() != Some("NoSuchKey"));
+        Ok(failed
+            .map(|error| {
+                let name = error.key().unwrap_or_default();
+                let key = name.strip_prefix(&within).unwrap_or(name);
+                let kind = failure::of_code(
+                    error.code().unwrap_or("no code"),
+                    error.message().unwrap_or_default(),
+                );
+                StoreError::new(Operation::Delete, key, kind)
+            })
+            .collect())
+    }
+}
+
+pub(super) fn is_unsupported(error: &StoreError) -> bool {
+    matches!(&error.kind, StoreErrorKind::Remote(error)
+        if error.kind == RemoteErrorKind::Unsupported)
+}
