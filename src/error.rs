@@ -87,6 +87,15 @@ pub enum Error {
         /// Why it is not replaced.
         why: &'static str,
     },
+    /// Another flush has taken this one's place.
+    #[error("another flush of this store has taken over")]
+    FlushOvertaken,
+    /// Of two flushes at once, both could succeed.
+    #[error("the store has no conditional writes: two flushes at once would not notice each other")]
+    NotFenced,
+    /// Garbage was collected faster than a save could publish.
+    #[error("garbage collection overtook this save {0} times: what it reused was condemned before it could publish")]
+    SaveOvertaken(u32),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -110,6 +119,13 @@ impl Error {
             Self::Unreadable(_) => "use --skip-unreadable to leave them out",
             Self::NotInCache { mounts, .. } => {
                 return Some(format!("it holds {}", mounts.join(", ")));
+            }
+            Self::FlushOvertaken => "this one changed nothing that the other does not know of; let it finish",
+            Self::NotFenced => {
+                "make sure that only one flush runs at a time, and give --unfenced"
+            }
+            Self::SaveOvertaken(_) => {
+                "flush with a --grace that is longer than any save takes"
             }
             Self::InTheWay { .. } => "move it away, or restore elsewhere with --to",
             Self::Interrupted => return None,

@@ -49,6 +49,7 @@ pub mod compression;
 pub mod doctor;
 pub mod error;
 pub mod files;
+pub mod flush;
 pub mod format;
 pub mod ids;
 mod index;

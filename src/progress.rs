@@ -19,6 +19,10 @@ pub enum Phase {
     Restore,
     /// Reading packs to check them.
     Verify,
+    /// Reading manifests, to tell what is in use.
+    Mark,
+    /// Moving what is in use out of packs that are mostly not.
+    Repack,
 }
 
 /// Something that a person should know, but that stops nothing.
@@ -68,6 +72,22 @@ pub enum Warning {
     },
     /// The store has no conditional writes.
     NoConditionalWrites,
+    /// A cache could not be marked as used: it may be removed too early.
+    NotRefreshed {
+        /// The error, as text.
+        error: String,
+    },
+    /// A cache refers to packs that are gone.
+    Broken {
+        /// The object of its manifest.
+        object: String,
+    },
+    /// Something that a flush would have deleted is still there; the next one
+    /// tries again.
+    NotDeleted {
+        /// The error, as text.
+        error: String,
+    },
     /// The local stat record could not be written: the next save reads more.
     NoRecord {
         /// The error, as text.

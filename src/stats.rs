@@ -147,8 +147,8 @@ pub fn stats(
     }
     let packs = repository.list_packs()?;
     stats.packs = packs.len() as u64;
-    stats.pack_bytes = packs.iter().map(|(_, len)| len).sum();
-    let dead = packs.iter().filter(|(pack, _)| !live_packs.contains(pack));
-    stats.unreferenced_bytes = dead.map(|(_, len)| len).sum();
+    stats.pack_bytes = packs.iter().map(|pack| pack.len).sum();
+    let dead = packs.iter().filter(|pack| !live_packs.contains(&pack.id));
+    stats.unreferenced_bytes = dead.map(|pack| pack.len).sum();
     Ok(stats)
 }

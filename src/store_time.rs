@@ -25,6 +25,12 @@ impl StoreTime {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The time so long after this one.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)))
+    }
+
     /// This time as other times are given.
     pub fn to_system(self) -> SystemTime {
         let after = Duration::from_secs(self.0.unsigned_abs());

@@ -143,7 +143,8 @@ fn check_packs(
     damaged: &mut [bool],
     context: Context<'_>,
 ) -> Result<(), Error> {
-    let lens: HashMap<PackId, u64> = repository.list_packs()?.into_iter().collect();
+    let lens: HashMap<PackId, u64> =
+        repository.list_packs()?.into_iter().map(|pack| (pack.id, pack.len)).collect();
     let to_read =
         if request.read_data { needed.keys().filter_map(|pack| lens.get(pack)).sum() } else { 0 };
     context.progress.begin(Phase::Verify, needed.len() as u64, to_read);

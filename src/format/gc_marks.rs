@@ -78,6 +78,24 @@ impl Extents {
         self.runs.iter().map(|(start, end)| end - start).sum()
     }
 
+    /// Whether one run holds all these bytes.
+    pub fn contains(&self, start: u64, end: u64) -> bool {
+        let after = self.runs.partition_point(|run| run.0 <= start);
+        after.checked_sub(1).is_some_and(|at| end <= self.runs[at].1)
+    }
+
+    /// The runs, joined over gaps of up to so many bytes.
+    pub fn over_gaps(&self, gap: u64) -> Vec<(u64, u64)> {
+        let mut joined: Vec<(u64, u64)> = vec![];
+        for &(start, end) in &self.runs {
+            match joined.last_mut() {
+                Some(last) if start - last.1 <= gap => last.1 = end,
+                _ => joined.push((start, end)),
+            }
+        }
+        joined
+    }
+
     /// One past the last byte of the last run; 0 if there is none.
     pub fn end(&self) -> u64 {
         self.runs.last().map_or(0, |run| run.1)
@@ -197,6 +215,10 @@ mod tests {
         all.add(&extents(&[(11, 21), (40, 41)]));
         assert_eq!(all.runs, [(8, 30), (40, 41)]);
         assert_eq!((all.bytes(), all.end()), (23, 41));
+        assert!(all.contains(8, 30) && all.contains(40, 41));
+        assert!(!all.contains(7, 9) && !all.contains(29, 31) && !all.contains(29, 41));
+        assert_eq!(all.over_gaps(9), [(8, 30), (40, 41)]);
+        assert_eq!(all.over_gaps(10), [(8, 41)]);
         assert_eq!((Extents::default().bytes(), Extents::default().end()), (0, 0));
     }
 

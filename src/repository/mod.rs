@@ -1,5 +1,7 @@
 //! A store that was found to be larder's: its objects by what they mean.
 
+mod gc;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,8 +15,10 @@ use crate::format::{
 };
 use crate::ids::{DeltaId, Key, PackId, Scope, StoreId};
 use crate::store::{
-    MAX_BATCH, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_all,
+    MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_all,
 };
+use crate::store_time::StoreTime;
+pub use gc::{Refreshed, Removal, StoredState};
 
 /// The longest manifest or delta object that is fetched, in bytes: what its
 /// largest payload takes when nothing compresses.
@@ -37,8 +41,21 @@ pub struct ListedManifest {
     pub modified: SystemTime,
     /// Bytes of the manifest itself.
     pub len: u64,
+    /// The state of its object.
+    pub version: Version,
     /// Its object.
     pub object: ObjectKey,
+}
+
+/// A pack that is in the store, as a listing shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedPack {
+    /// Its id.
+    pub id: PackId,
+    /// Its bytes, with header and footer.
+    pub len: u64,
+    /// When it was put.
+    pub modified: StoreTime,
 }
 
 /// A manifest and the version of the object it was read from.
@@ -48,6 +65,15 @@ pub struct StoredManifest {
     pub manifest: Manifest,
     /// The state of the object.
     pub version: Version,
+    /// When the object was last put, by the store's clock.
+    pub modified: StoreTime,
+}
+
+impl StoredManifest {
+    /// When the cache was last saved or used.
+    pub fn last_used(&self) -> StoreTime {
+        self.manifest.facts.used.unwrap_or(self.modified)
+    }
 }
 
 impl Repository {
@@ -124,7 +150,7 @@ impl Repository {
         let Some(found) = self.get(&object)? else {
             return Ok(None);
         };
-        let manifest = Manifest::decode(&found.1)
+        let manifest = Manifest::decode(&found.body)
             .and_then(|manifest| {
                 // On a file system that does not tell `K` from `k`, or if
                 // somebody copied objects, this can be another's.
@@ -135,12 +161,13 @@ impl Repository {
                 }
             })
             .map_err(|source| Error::Damaged { object, source })?;
-        Ok(Some(StoredManifest { manifest, version: found.0 }))
+        let modified = found.meta.modified.into();
+        Ok(Some(StoredManifest { manifest, version: found.meta.version, modified }))
     }
 
-    fn get(&self, object: &ObjectKey) -> Result<Option<(Version, Bytes)>, Error> {
+    fn get(&self, object: &ObjectKey) -> Result<Option<Object>, Error> {
         match self.store.get(object, MAX_OBJECT_LEN) {
-            Ok(found) => Ok(Some((found.meta.version, found.body))),
+            Ok(found) => Ok(Some(found)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -258,11 +285,11 @@ impl Repository {
     /// # Errors
     /// [`Error::Damaged`] if it cannot be read.
     pub fn delta(&self, object: &ObjectKey) -> Result<Option<IndexDelta>, Error> {
-        let Some((_, bytes)) = self.get(object)? else {
+        let Some(found) = self.get(object)? else {
             return Ok(None);
         };
         let damaged = |source| Error::Damaged { object: object.clone(), source };
-        IndexDelta::decode(&bytes).map(Some).map_err(damaged)
+        IndexDelta::decode(&found.body).map(Some).map_err(damaged)
     }
 
     /// Reads what a pack says of itself, in two small requests.
@@ -281,16 +308,17 @@ impl Repository {
         PackFooter::decode(&footer).map_err(damaged)
     }
 
-    /// The packs that are in the store, with their lengths.
+    /// The packs that are in the store.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn list_packs(&self) -> Result<Vec<(PackId, u64)>, StoreError> {
+    pub fn list_packs(&self) -> Result<Vec<ListedPack>, StoreError> {
         let objects = list_all(self.store(), Layout::packs())?;
-        let packs = objects
-            .iter()
-            .filter_map(|object| Layout::parse_pack(&object.key).map(|pack| (pack, object.len)));
-        Ok(packs.collect())
+        let listed = |object: &ObjectMeta| {
+            let id = Layout::parse_pack(&object.key)?;
+            Some(ListedPack { id, len: object.len, modified: object.modified.into() })
+        };
+        Ok(objects.iter().filter_map(listed).collect())
     }
 }
 
@@ -301,6 +329,7 @@ fn listed_manifest(object: ObjectMeta) -> Option<ListedManifest> {
         key,
         modified: object.modified,
         len: object.len,
+        version: object.version,
         object: object.key,
     })
 }

@@ -1,0 +1,155 @@
+//! Marking: what every manifest of the store refers to.
+//!
+//! Manifests that are in the version that the last flush saw are known from its
+//! marks; all others are read, a few at once. If any cannot be read, the flush
+//! must end: what it refers to cannot be told from garbage.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::plan::Living;
+use crate::budget::{Budget, FirstError};
+use crate::error::Error;
+use crate::format::{Extents, Mark, References};
+use crate::progress::{Context, Phase, Warning};
+use crate::repository::{ListedManifest, Repository};
+use crate::store_time::StoreTime;
+use crate::sync::lock;
+
+/// Manifests read at once.
+const READERS: usize = 8;
+
+/// Bytes of manifests being read, unpacked.
+const BUDGET: usize = 64 << 20;
+
+/// How much longer a manifest is than its object, at the most that is likely.
+const UNPACKED: usize = 6;
+
+/// A manifest and what it refers to.
+#[derive(Clone, Debug)]
+pub(super) struct Marked {
+    pub(super) listed: ListedManifest,
+    pub(super) mark: Mark,
+}
+
+impl Marked {
+    /// When the cache was last saved or used.
+    pub(super) fn last_used(&self) -> StoreTime {
+        self.mark.facts.used.unwrap_or_else(|| self.listed.modified.into())
+    }
+}
+
+/// All manifests of a store.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// In the order of their objects' keys.
+    pub(super) all: Vec<Marked>,
+    /// How many of them had to be read.
+    pub(super) read: u64,
+}
+
+/// Marks of the last flush, by the objects' keys. Damaged ones are worth no
+/// more than none.
+pub(super) fn known(
+    repository: &Repository,
+    context: Context<'_>,
+) -> Result<HashMap<String, Mark>, Error> {
+    match repository.gc_marks() {
+        Ok(marks) => Ok(marks.into_iter().map(|mark| (mark.object.clone(), mark)).collect()),
+        Err(error) if error.is_damage() => {
+            context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
+            Ok(HashMap::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Marks all manifests; `seen` gets what each one that is read refers to.
+pub(super) fn mark(
+    repository: &Repository,
+    mut known: HashMap<String, Mark>,
+    seen: impl Fn(&References) + Sync,
+    context: Context<'_>,
+) -> Result<Marks, Error> {
+    let listed = repository.list_all_manifests()?;
+    let mut marks = Marks::default();
+    let mut unknown = vec![];
+    for listed in listed {
+        match known.remove(listed.object.as_str()) {
+            Some(mark) if mark.version == listed.version.as_str() => {
+                marks.all.push(Marked { listed, mark });
+            }
+            _ => unknown.push(listed),
+        }
+    }
+    drop(known);
+    marks.read = unknown.len() as u64;
+    let bytes = unknown.iter().map(|listed| listed.len).sum();
+    context.progress.begin(Phase::Mark, unknown.len() as u64, bytes);
+    marks.all.extend(read(repository, unknown, seen, context)?);
+    marks.all.sort_unstable_by(|a, b| a.listed.object.cmp(&b.listed.object));
+    Ok(marks)
+}
+
+fn read(
+    repository: &Repository,
+    unknown: Vec<ListedManifest>,
+    seen: impl Fn(&References) + Sync,
+    context: Context<'_>,
+) -> Result<Vec<Marked>, Error> {
+    let readers = READERS.min(unknown.len());
+    let queue = Mutex::new(unknown.into_iter());
+    let read = Mutex::new(vec![]);
+    let budget = Budget::new(BUDGET);
+    let failure = FirstError::default();
+    std::thread::scope(|threads| {
+        for _ in 0..readers {
+            threads.spawn(|| {
+                while failure.none()
+                    && context.check().is_ok()
+                    && let Some(listed) = next(&queue)
+                {
+                    let len = usize::try_from(listed.len).unwrap_or(usize::MAX);
+                    let _permit = budget.take(len.saturating_mul(UNPACKED));
+                    match repository.references(&listed) {
+                        Ok(Some((listed, references))) => {
+                            seen(&references);
+                            context.progress.advance(1, listed.len);
+                            lock(&read).push(of_references(listed, &references));
+                        }
+                        // Deleted since it was listed.
+                        Ok(None) => {}
+                        Err(error) => failure.set(error),
+                    }
+                }
+            });
+        }
+    });
+    context.check()?;
+    failure.into_result()?;
+    Ok(std::mem::take(&mut *lock(&read)))
+}
+
+fn of_references(listed: ListedManifest, references: &References) -> Marked {
+    let locations = references.chunks.rows().iter().map(|(_, at)| *at);
+    let mark = Mark {
+        object: listed.object.to_string(),
+        version: listed.version.as_str().to_owned(),
+        facts: references.facts.clone(),
+        packs: Extents::of(locations),
+    };
+    Marked { listed, mark }
+}
+
+/// What these manifests refer to together.
+pub(super) fn living<'a>(marked: impl Iterator<Item = &'a Marked>) -> Living {
+    let mut living = Living::new();
+    for (pack, extents) in marked.flat_map(|manifest| &manifest.mark.packs) {
+        living.entry(*pack).or_default().add(extents);
+    }
+    living
+}
+
+fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    lock(queue).next()
+}

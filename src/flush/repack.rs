@@ -1,0 +1,260 @@
+//! Repacking: moving what is in use out of packs that are mostly not.
+//!
+//! The rules P1 and P2 of `docs/protocol.md`: the packs to be filled are named
+//! in the state before the first of them is put, and a manifest is moved only
+//! if it is still the version that was marked before that.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+
+use super::Survey;
+use super::claim::Claimed;
+use super::marks::Marked;
+use super::plan::{Living, Plan};
+use crate::compression::Unpacker;
+use crate::error::Error;
+use crate::format::{
+    ChunkTable, Extents, GcState, Layout, Location, PackBuilder, Repacking,
+};
+use crate::ids::{ChunkId, PackId};
+use crate::progress::{Context, Phase, Warning};
+use crate::repository::{Refreshed, Repository, StoredManifest};
+use crate::store::PutMode;
+use crate::upload::PACK_TARGET;
+
+/// The most bytes that one flush moves: what is left waits for the next one.
+const MOST: u64 = 8 << 30;
+
+/// Bytes not in use that are read along to save a request.
+const GAP: u64 = 256 << 10;
+
+/// What was repacked, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepackReport {
+    /// Packs whose chunks in use were moved.
+    pub packs: u64,
+    /// Bytes moved.
+    pub moved_bytes: u64,
+    /// Bytes that become free once the packs are deleted.
+    pub dead_bytes: u64,
+    /// Packs that the chunks were moved to.
+    pub packs_written: u64,
+    /// Manifests moved.
+    pub manifests: u64,
+    /// Manifests that were saved or used meanwhile, and refer to the old packs
+    /// still.
+    pub manifests_changed: u64,
+}
+
+/// A pack that is mostly not in use.
+struct Sparse<'a> {
+    id: PackId,
+    len: u64,
+    extents: &'a Extents,
+}
+
+/// Packs of which less than half is in use, the sparsest first.
+fn sparse<'a>(living: &'a Living, survey: &Survey, plan: &Plan) -> Vec<Sparse<'a>> {
+    let lost: BTreeSet<PackId> = plan.to_delete().into_iter().collect();
+    let mut sparse: Vec<Sparse<'a>> = living
+        .iter()
+        .filter(|(pack, _)| !lost.contains(pack))
+        .filter_map(|(&id, extents)| Some(Sparse { id, len: *survey.lens.get(&id)?, extents }))
+        .filter(|pack| pack.extents.bytes().saturating_mul(2) < pack.len)
+        .collect();
+    sparse.sort_unstable_by_key(|pack| (pack.extents.bytes(), pack.id));
+    let mut moved = 0;
+    sparse.retain(|pack| {
+        moved += pack.extents.bytes();
+        moved <= MOST
+    });
+    sparse
+}
+
+/// Tells what [`repack`] would do, as far as that can be told without reading.
+pub(super) fn rehearse(living: &Living, survey: &Survey, plan: &Plan) -> RepackReport {
+    let sparse = sparse(living, survey, plan);
+    let ids: BTreeSet<PackId> = sparse.iter().map(|pack| pack.id).collect();
+    let moved_bytes: u64 = sparse.iter().map(|pack| pack.extents.bytes()).sum();
+    RepackReport {
+        packs: sparse.len() as u64,
+        moved_bytes,
+        dead_bytes: sparse.iter().map(|pack| pack.len - pack.extents.bytes()).sum(),
+        packs_written: moved_bytes.div_ceil(PACK_TARGET as u64),
+        manifests: survey.staying().filter(|marked| refers_to(marked, &ids)).count() as u64,
+        manifests_changed: 0,
+    }
+}
+
+fn refers_to(marked: &Marked, packs: &BTreeSet<PackId>) -> bool {
+    marked.mark.packs.iter().any(|(pack, _)| packs.contains(pack))
+}
+
+/// Where moved chunks lie now, by where they lay.
+type Moves = HashMap<(PackId, u64), Location>;
+
+/// Moves what is in use out of sparse packs. The packs themselves stay for
+/// those who are reading them: the next flushes delete them.
+pub(super) fn repack(
+    repository: &Repository,
+    claimed: &mut Claimed<'_>,
+    living: &Living,
+    survey: &Survey,
+    plan: &Plan,
+    context: Context<'_>,
+) -> Result<RepackReport, Error> {
+    let sparse = sparse(living, survey, plan);
+    let bytes: u64 = sparse.iter().map(|pack| pack.extents.bytes()).sum();
+    context.progress.begin(Phase::Repack, sparse.len() as u64, bytes);
+    let mut report = RepackReport::default();
+    if sparse.is_empty() {
+        return Ok(report);
+    }
+    // Each but the last is at least half full. Ids that are not used cost nothing.
+    let count = 2 * bytes.div_ceil(PACK_TARGET as u64) + 1;
+    let filled: BTreeSet<PackId> = (0..count).map(|_| PackId::generate()).collect();
+    let emptied = sparse.iter().map(|pack| pack.id).collect();
+    let announced = Repacking { emptied, filled: filled.clone() };
+    claimed.put(GcState { repacking: Some(announced), ..claimed.state.clone() })?;
+
+    let (moves, emptied) = copy(repository, &sparse, filled, &mut report, context)?;
+    for marked in survey.staying().filter(|marked| refers_to(marked, &emptied)) {
+        context.check()?;
+        match move_manifest(repository, marked, &moves)? {
+            Refreshed::Yes => report.manifests += 1,
+            Refreshed::Changed => report.manifests_changed += 1,
+        }
+    }
+    claimed.put(GcState { repacking: None, ..claimed.state.clone() })?;
+    Ok(report)
+}
+
+/// Copies what is in use of sparse packs into new ones. A pack that is damaged
+/// is left as it is.
+fn copy(
+    repository: &Repository,
+    sparse: &[Sparse<'_>],
+    filled: BTreeSet<PackId>,
+    report: &mut RepackReport,
+    context: Context<'_>,
+) -> Result<(Moves, BTreeSet<PackId>), Error> {
+    let mut ids = filled.into_iter();
+    let (mut moves, mut emptied) = (Moves::new(), BTreeSet::new());
+    let mut open: Option<PackBuilder> = None;
+    let mut put = |pack: PackBuilder| -> Result<(), Error> {
+        let object = Layout::pack(pack.id());
+        report.packs_written += 1;
+        repository.store().put(&object, Bytes::from(pack.finish()), PutMode::Create)?;
+        Ok(())
+    };
+    for pack in sparse {
+        context.check()?;
+        let chunks = match read_living(repository, pack) {
+            Ok(chunks) => chunks,
+            Err(error) if error.is_damage() => {
+                context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let len: usize = chunks.iter().map(|(.., stored)| stored.len()).sum();
+        if let Some(full) = open.take_if(|open| open.len() + len > PACK_TARGET) {
+            put(full)?;
+        }
+        if open.is_none() {
+            let Some(id) = ids.next() else { break };
+            open = Some(PackBuilder::new(id, PACK_TARGET));
+        }
+        let Some(into) = &mut open else { break };
+        for (id, at, stored) in chunks {
+            let moved = into.push(id, &stored, at.raw_len);
+            moves.insert((pack.id, at.offset), moved);
+        }
+        emptied.insert(pack.id);
+        report.packs += 1;
+        report.moved_bytes += len as u64;
+        report.dead_bytes += pack.len - pack.extents.bytes();
+        context.progress.advance(1, len as u64);
+    }
+    if let Some(last) = open.filter(|last| !last.is_empty()) {
+        put(last)?;
+    }
+    Ok((moves, emptied))
+}
+
+/// The chunks of a pack that are in use, verified.
+fn read_living(
+    repository: &Repository,
+    pack: &Sparse<'_>,
+) -> Result<Vec<(ChunkId, Location, Bytes)>, Error> {
+    let object = Layout::pack(pack.id);
+    let footer = repository.pack_footer(pack.id, pack.len)?;
+    let damaged = |source| Error::Damaged { object: object.clone(), source };
+    let all = footer.locations(pack.id).map_err(damaged)?;
+    let mut chunks = vec![];
+    let mut unpacker = Unpacker::new();
+    for (start, end) in pack.extents.over_gaps(GAP) {
+        let bytes = repository.store().get_range(&object, start..end)?;
+        let inside = all.iter().filter(|(_, at)| at.offset >= start && at.end() <= end);
+        for &(id, at) in inside.filter(|(_, at)| pack.extents.contains(at.offset, at.end())) {
+            let from = usize::try_from(at.offset - start).unwrap_or(usize::MAX);
+            let stored = bytes.slice(from..from + at.stored_len as usize);
+            unpacker
+                .unpack(id, &stored, at.raw_len)
+                .map_err(|why| Error::DamagedChunk { chunk: id, object: object.clone(), why })?;
+            chunks.push((id, at, stored));
+        }
+    }
+    Ok(chunks)
+}
+
+/// Makes a manifest refer to the new places, if it is as it was marked.
+fn move_manifest(
+    repository: &Repository,
+    marked: &Marked,
+    moves: &Moves,
+) -> Result<Refreshed, Error> {
+    let listed = &marked.listed;
+    let found = repository.manifest(&listed.scope, &listed.key)?;
+    let Some(mut found) = found.filter(|found| found.version == listed.version) else {
+        return Ok(Refreshed::Changed);
+    };
+    let mut chunks = ChunkTable::default();
+    for &(id, at) in found.manifest.chunks.rows() {
+        chunks.push(id, moves.get(&(at.pack, at.offset)).copied().unwrap_or(at));
+    }
+    found.manifest.chunks = chunks;
+    put_again(repository, found)
+}
+
+/// Puts a manifest with other bytes, and without making now the time of its
+/// last use.
+fn put_again(repository: &Repository, mut found: StoredManifest) -> Result<Refreshed, Error> {
+    found.manifest.facts.used = Some(found.last_used());
+    found.manifest.facts.moves = found.manifest.facts.moves.wrapping_add(1);
+    repository.replace_manifest(&found.manifest, &found.version)
+}
+
+/// Ends what a flush that died has left half moved: no move that it read can
+/// take effect any more.
+pub(super) fn fence(
+    repository: &Repository,
+    claimed: &mut Claimed<'_>,
+    context: Context<'_>,
+) -> Result<(), Error> {
+    let Some(Repacking { emptied, .. }) = claimed.state.repacking.clone() else {
+        return Ok(());
+    };
+    let marks = super::marks::mark(repository, HashMap::new(), |_| {}, context)?;
+    for marked in marks.all.iter().filter(|marked| refers_to(marked, &emptied)) {
+        context.check()?;
+        let listed = &marked.listed;
+        let Some(found) = repository.manifest(&listed.scope, &listed.key)? else { continue };
+        // Changed, by now or after: that has another version, too.
+        if found.version == listed.version {
+            put_again(repository, found)?;
+        }
+    }
+    claimed.put(GcState { repacking: None, ..claimed.state.clone() })
+}

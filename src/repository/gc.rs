@@ -1,0 +1,214 @@
+//! What garbage collection reads and changes in a store.
+//!
+//! The rules are those of `docs/protocol.md`; here is how each of its steps is
+//! one request.
+
+use bytes::Bytes;
+
+use super::{ListedManifest, MAX_OBJECT_LEN, Repository, StoredManifest};
+use crate::error::Error;
+use crate::format::{
+    FormatError, GcState, Layout, Manifest, Mark, References, decode_marks, encode_marks,
+};
+use crate::ids::PackId;
+use crate::store::{ObjectKey, PutMode, StoreError, StoreErrorKind, Version};
+
+/// The state of garbage collection, and the version of the object it was read
+/// from.
+#[derive(Clone, Debug, Default)]
+pub struct StoredState {
+    /// The state.
+    pub state: GcState,
+    /// The state of the object; `None` if there was none.
+    pub version: Option<Version>,
+}
+
+/// What became of a manifest that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is removed.
+    Removed,
+    /// It was saved or used since it was listed, and stays.
+    Changed,
+    /// Somebody else had removed it.
+    Gone,
+}
+
+/// What became of a manifest that was to be put again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// It was put.
+    Yes,
+    /// It was changed or removed since it was read, and is left alone.
+    Changed,
+}
+
+impl Repository {
+    /// The state of garbage collection.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it cannot be read.
+    pub fn gc_state(&self) -> Result<StoredState, Error> {
+        let object = Layout::gc_state();
+        let found = match self.store.get(&object, GcState::MAX_LEN + (1 << 20)) {
+            Ok(found) => found,
+            Err(error) if error.is_not_found() => return Ok(StoredState::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let state = GcState::decode(&found.body)
+            .map_err(|source| Error::Damaged { object, source })?;
+        Ok(StoredState { state, version: Some(found.meta.version) })
+    }
+
+    /// Puts the state in place of the one that was read as `expected`.
+    ///
+    /// # Errors
+    /// [`Error::FlushOvertaken`] if it is not that any more; then nothing was
+    /// changed.
+    pub fn put_gc_state(
+        &self,
+        state: &GcState,
+        expected: Option<&Version>,
+    ) -> Result<Version, Error> {
+        let mode = expected.map_or(PutMode::Create, |version| PutMode::IfMatch(version.clone()));
+        match self.store.put(&Layout::gc_state(), Bytes::from(state.encode()), mode) {
+            Ok(version) => Ok(version),
+            Err(error) if error.is_conflict() => Err(Error::FlushOvertaken),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads what a listed manifest refers to, with the version that this was
+    /// read from; `None` if it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it cannot be read.
+    pub fn references(
+        &self,
+        listed: &ListedManifest,
+    ) -> Result<Option<(ListedManifest, References)>, Error> {
+        let Some(found) = self.get(&listed.object)? else {
+            return Ok(None);
+        };
+        let damaged = |source| Error::Damaged { object: listed.object.clone(), source };
+        let references = References::decode(&found.body).map_err(damaged)?;
+        if references.key != listed.key || references.scope != listed.scope {
+            let why = "it is the manifest of another key";
+            return Err(damaged(FormatError::Inconsistent(why)));
+        }
+        let read = ListedManifest {
+            modified: found.meta.modified,
+            len: found.meta.len,
+            version: found.meta.version,
+            ..listed.clone()
+        };
+        Ok(Some((read, references)))
+    }
+
+    /// Removes a manifest, if it is as it was listed.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn remove_manifest(&self, listed: &ListedManifest) -> Result<Removal, StoreError> {
+        // Where versions are hashes of the contents, only the time tells that
+        // it was used.
+        match self.store.head(&listed.object) {
+            Ok(now) if now.version != listed.version || now.modified != listed.modified => {
+                return Ok(Removal::Changed);
+            }
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => return Ok(Removal::Gone),
+            Err(error) => return Err(error),
+        }
+        match self.store.delete_if_match(&listed.object, &listed.version) {
+            Ok(()) => Ok(Removal::Removed),
+            Err(error) if error.is_conflict() => Ok(Removal::Changed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a manifest that was read as `version` again, with changes that are
+    /// none of its contents.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn replace_manifest(
+        &self,
+        manifest: &Manifest,
+        version: &Version,
+    ) -> Result<Refreshed, Error> {
+        let object = Layout::manifest(&manifest.scope, &manifest.key)?;
+        let mode = PutMode::IfMatch(version.clone());
+        match self.store.put(&object, Bytes::from(manifest.encode()), mode) {
+            Ok(_) => Ok(Refreshed::Yes),
+            Err(error) if error.is_conflict() => Ok(Refreshed::Changed),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes now the time of a cache's last use, in one request.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn refresh(&self, found: &StoredManifest) -> Result<Refreshed, Error> {
+        if found.manifest.facts.used.is_none() {
+            return self.replace_manifest(&found.manifest, &found.version);
+        }
+        let mut manifest = found.manifest.clone();
+        manifest.facts.used = None;
+        self.replace_manifest(&manifest, &found.version)
+    }
+
+    /// Whether a pack is in the store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn has_pack(&self, pack: PackId) -> Result<bool, StoreError> {
+        match self.store.head(&Layout::pack(pack)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the last flush knew of manifests; nothing if there is no such
+    /// object.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it cannot be read.
+    pub fn gc_marks(&self) -> Result<Vec<Mark>, Error> {
+        let object = Layout::gc_marks();
+        let found = match self.store.get(&object, MAX_OBJECT_LEN) {
+            Ok(found) => found,
+            Err(error) if error.is_not_found() => return Ok(vec![]),
+            Err(StoreError { kind: StoreErrorKind::TooLong { .. }, .. }) => {
+                let source = FormatError::Inconsistent("it is too long");
+                return Err(Error::Damaged { object, source });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        decode_marks(&found.body).map_err(|source| Error::Damaged { object, source })
+    }
+
+    /// Keeps what this flush knows of manifests for the next one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn put_gc_marks<'a>(&self, marks: impl Iterator<Item = &'a Mark>) -> Result<(), StoreError> {
+        let bytes = Bytes::from(encode_marks(marks));
+        self.store.put(&Layout::gc_marks(), bytes, PutMode::Overwrite)?;
+        Ok(())
+    }
+
+    /// Deletes objects, in batches; gives those that are still there.
+    ///
+    /// # Errors
+    /// If nothing is known of the objects of a batch.
+    pub fn delete_all(&self, objects: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
+        let mut failed = vec![];
+        for batch in objects.chunks(crate::store::MAX_BATCH) {
+            failed.extend(self.store.delete(batch)?);
+        }
+        Ok(failed)
+    }
+}

@@ -1,0 +1,117 @@
+//! What a save owes garbage collection: the rules S1 to S5 of
+//! `docs/protocol.md`.
+//!
+//! Before it reuses anything, it looks what must not be used; after it has
+//! published, it looks whether that has changed.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Mutex;
+
+use crate::budget::FirstError;
+use crate::error::Error;
+use crate::format::{GcState, Manifest};
+use crate::ids::PackId;
+use crate::progress::Context;
+use crate::repository::{Repository, StoredManifest};
+use crate::sync::lock;
+
+/// Packs that are asked for at once.
+const ASKERS: usize = 8;
+
+/// How garbage collection stood when a save began to reuse.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) state: GcState,
+    /// Packs that must not be reused: listed in the state, or gone.
+    pub(super) avoid: HashSet<PackId>,
+}
+
+impl View {
+    /// Looks, after the manifest of the save's own key was read (S1), and asks
+    /// for the packs of manifests that are too old to vouch for them (S2).
+    pub(super) fn look<'a>(
+        repository: &Repository,
+        manifests: impl IntoIterator<Item = &'a StoredManifest>,
+        state: GcState,
+        context: Context<'_>,
+    ) -> Result<Self, Error> {
+        let mut avoid = state.listed();
+        let mut doubtful = BTreeSet::new();
+        for stored in manifests {
+            if !vouches(&stored.manifest, state.epoch) {
+                doubtful.extend(stored.manifest.chunks.packs());
+            }
+        }
+        doubtful.retain(|pack| !avoid.contains(pack));
+        avoid.extend(missing(repository, doubtful, context)?);
+        Ok(Self { state, avoid })
+    }
+
+    /// Whether every pack of a manifest may be used.
+    pub(super) fn allows(&self, manifest: &Manifest) -> bool {
+        manifest.chunks.packs().iter().all(|pack| !self.avoid.contains(pack))
+    }
+}
+
+/// Whether what a manifest refers to cannot be doomed at this epoch: a pack is
+/// condemned one epoch after the manifest's at the earliest, and doomed after
+/// two.
+fn vouches(manifest: &Manifest, epoch: u64) -> bool {
+    manifest.facts.epoch.saturating_add(1) >= epoch
+}
+
+/// Looks again, after the manifest was published (S4): whether nothing that it
+/// refers to was condemned, or worse, before it was there.
+pub(super) fn is_settled(
+    repository: &Repository,
+    manifest: &Manifest,
+    context: Context<'_>,
+) -> Result<bool, Error> {
+    let state = repository.gc_state()?.state;
+    if state.epoch == manifest.facts.epoch {
+        return Ok(true);
+    }
+    let packs = manifest.chunks.packs();
+    if packs.iter().any(|pack| state.is_listed(*pack)) {
+        return Ok(false);
+    }
+    Ok(vouches(manifest, state.epoch) || missing(repository, packs, context)?.is_empty())
+}
+
+/// Those of the packs that are not in the store.
+fn missing(
+    repository: &Repository,
+    packs: impl IntoIterator<Item = PackId>,
+    context: Context<'_>,
+) -> Result<HashSet<PackId>, Error> {
+    let packs: Vec<PackId> = packs.into_iter().collect();
+    let askers = ASKERS.min(packs.len());
+    let queue = Mutex::new(packs.into_iter());
+    let missing = Mutex::new(HashSet::new());
+    let failure = FirstError::default();
+    std::thread::scope(|threads| {
+        for _ in 0..askers {
+            threads.spawn(|| {
+                while failure.none()
+                    && context.check().is_ok()
+                    && let Some(pack) = next(&queue)
+                {
+                    match repository.has_pack(pack) {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            lock(&missing).insert(pack);
+                        }
+                        Err(error) => failure.set(error),
+                    }
+                }
+            });
+        }
+    });
+    context.check()?;
+    failure.into_result()?;
+    Ok(std::mem::take(&mut *lock(&missing)))
+}
+
+fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    lock(queue).next()
+}
