@@ -107,6 +107,10 @@ ulid_id! {
     DeltaId
 }
 ulid_id! {
+    /// The name of an index table: a fresh ULID, never reused.
+    TableId
+}
+ulid_id! {
     /// The identity of a store, drawn when its format marker is created.
     StoreId
 }

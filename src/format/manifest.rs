@@ -182,7 +182,7 @@ mod tests {
             prop_assert_eq!(&read.chunks, &manifest.chunks);
             prop_assert!(read.same_contents(&manifest));
 
-            let delta = IndexDelta { chunks: manifest.chunks.clone() };
+            let delta = IndexDelta { epoch: known, chunks: manifest.chunks.clone() };
             prop_assert_eq!(IndexDelta::decode(&delta.encode()), Ok(delta));
 
             let identity = |index: u32| {
