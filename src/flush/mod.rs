@@ -16,12 +16,12 @@ mod sweep;
 mod testing;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::format::GcState;
-use crate::ids::PackId;
+use crate::format::{GcState, Mark, PACK_TRAILER_LEN, References};
+use crate::ids::{PackId, TableId};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Warning};
 use crate::repository::{ListedPack, Repository, StoredState};
@@ -100,58 +100,77 @@ struct Run<'a> {
 struct Survey {
     marks: Marks,
     packs: Vec<ListedPack>,
+    /// The length of each pack.
     lens: HashMap<PackId, u64>,
     /// For each manifest, why it is to be removed, if it is.
     verdicts: Vec<Option<Reason>>,
 }
 
+impl Survey {
+    /// Manifests that are not to be removed.
+    fn staying(&self) -> impl Iterator<Item = &Marked> {
+        let judged = self.marks.all.iter().zip(&self.verdicts);
+        judged.filter(|(_, verdict)| verdict.is_none()).map(|(marked, _)| marked)
+    }
+
+    /// Manifests that are, and why.
+    fn to_remove(&self) -> impl Iterator<Item = (&Marked, Reason)> {
+        let judged = self.marks.all.iter().zip(&self.verdicts);
+        judged.filter_map(|(marked, verdict)| Some((marked, (*verdict)?)))
+    }
+}
+
 impl Run<'_> {
     /// Tells what [`Run::act`] would do.
     fn rehearse(&self, found: &StoredState) -> Result<FlushReport, Error> {
-        let survey = self.survey(|_| {})?;
+        let known = marks::known(self.repository, self.context)?;
+        let survey = self.survey(known, |_| {})?;
         let living = marks::living(survey.staying());
         let plan = self.plan(&found.state, &living, &survey);
-        let mut report = FlushReport::of(self.now, &survey, &living, &plan);
+        let mut report = self.report(&survey, &living, &plan);
         report.removed = survey.to_remove().map(Removed::of).collect();
         report.dry_run = true;
         if self.request.repack {
-            report.repacked = Some(repack::rehearse(&living, &survey.packs, &plan));
+            report.repacked = Some(repack::rehearse(&living, &survey, &plan));
         }
         Ok(report)
     }
 
     fn act(&self, claimed: &mut Claimed<'_>) -> Result<FlushReport, Error> {
         repack::fence(self.repository, claimed, self.context)?;
-        // Before the manifests: what a delta of these lists, they list too.
-        let deltas = self.repository.list_deltas()?;
-        let table = self.begin_table(&claimed.state)?;
-        let known = if table.is_incomplete() {
-            HashMap::new()
-        } else {
+        // Before the manifests: what a delta of these lists, they refer to.
+        let deltas = self.repository.list_deltas(0)?;
+        let table = TableBuilder::from_table(self.repository, claimed.state.table, self.context)?;
+        let known = if table.is_whole() {
             marks::known(self.repository, self.context)?
+        } else {
+            // What was in the table is to be read again.
+            HashMap::new()
         };
         let table = Mutex::new(table);
-        let mut survey = self.survey_with(known, |references| {
+        let mut survey = self.survey(known, |references| {
             let mut table = lock(&table);
             for (id, at) in references.chunks.rows() {
                 table.add(*id, at.pack);
             }
         })?;
-        self.context.check()?;
 
         let removed = sweep::remove_manifests(self.repository, &mut survey, self.context)?;
         let living = marks::living(survey.staying());
         let plan = self.plan(&claimed.state, &living, &survey);
-        let mut report = FlushReport::of(self.now, &survey, &living, &plan);
+        let mut report = self.report(&survey, &living, &plan);
         report.removed = removed;
 
-        let mut next = self.commit(&claimed.state, &plan);
-        next.table = self.write_table(table, &living, &survey, &claimed.state)?;
+        let mut next = plan.commit(&claimed.state, self.now.after(self.began.elapsed()));
+        let table = table.into_inner().unwrap_or_else(PoisonError::into_inner);
+        next.table = self.put_table(table, &claimed.state, &living, &survey, &plan)?;
+        self.context.check()?;
         claimed.put(next)?;
 
-        let still_there = sweep::delete_packs(self.repository, &plan, &mut report, self.context)?;
+        let deleted = sweep::delete_packs(self.repository, &plan, self.context)?;
+        report.count_deleted(&deleted, &survey);
         report.deltas_merged = deltas.len() as u64;
-        sweep::delete_hints(self.repository, deltas, &claimed.state, self.now, self.request.grace)?;
+        sweep::delete_hints(self, deltas, &claimed.state)?;
         self.repository.put_gc_marks(survey.staying().map(|marked| &marked.mark))?;
         if self.request.repack {
             let repacked =
@@ -159,9 +178,61 @@ impl Run<'_> {
             report.repacked = Some(repacked);
         }
         let mut rest = claimed.state.clone();
-        rest.doomed.retain(|pack| still_there.contains(pack));
+        rest.doomed.retain(|pack| !deleted.contains(pack));
         rest.claim = None;
         claimed.put(rest)?;
         Ok(report)
+    }
+
+    /// Looks at everything and judges the manifests.
+    fn survey(
+        &self,
+        known: HashMap<String, Mark>,
+        seen: impl Fn(&References) + Sync,
+    ) -> Result<Survey, Error> {
+        let marks = marks::mark(self.repository, known, seen, self.context)?;
+        // After the manifests: then a pack of theirs that is not listed is gone.
+        let packs = self.repository.list_packs()?;
+        let lens = packs.iter().map(|pack| (pack.id, pack.len)).collect();
+        let verdicts = policy::judge(&marks.all, &lens, &self.request.policy, self.now);
+        Ok(Survey { marks, packs, lens, verdicts })
+    }
+
+    fn plan(&self, state: &GcState, living: &Living, survey: &Survey) -> Plan {
+        Plan::make(state, living, &survey.packs, self.now, self.request.grace)
+    }
+
+    fn report(&self, survey: &Survey, living: &Living, plan: &Plan) -> FlushReport {
+        let max_size = self.request.policy.max_size;
+        let report = FlushReport::of(self.now, survey, living, plan, max_size);
+        for (scope, key) in &report.broken {
+            let object = format!("{key} in scope {scope}");
+            self.context.progress.warn(Warning::Broken { object });
+        }
+        report
+    }
+
+    /// Writes a new index table, unless the one before says the same.
+    fn put_table(
+        &self,
+        table: TableBuilder,
+        state: &GcState,
+        living: &Living,
+        survey: &Survey,
+        plan: &Plan,
+    ) -> Result<Option<TableId>, Error> {
+        let is_same = table.is_whole() && survey.marks.read == 0 && plan.condemned.is_empty();
+        if is_same && state.table.is_some() {
+            return Ok(state.table);
+        }
+        // The footer begins where the last chunk ends. If that is in no manifest
+        // any more, who reads by this row finds no footer there, and goes without.
+        let footer = |pack: PackId| {
+            let start = living.get(&pack)?.end();
+            let end = survey.lens.get(&pack)?.checked_sub(PACK_TRAILER_LEN)?;
+            let range = u32::try_from(start).ok()?..u32::try_from(end).ok()?;
+            (!plan.left_over.contains(&pack) && !range.is_empty()).then_some(range)
+        };
+        table.write(self.repository, footer).map(Some)
     }
 }

@@ -110,6 +110,15 @@ impl FlushReport {
     }
 }
 
+impl FlushReport {
+    /// Takes over what was really deleted of what was to be.
+    pub(super) fn count_deleted(&mut self, deleted: &BTreeSet<PackId>, survey: &Survey) {
+        self.deleted.packs.retain(|pack| deleted.contains(pack));
+        let lens = self.deleted.packs.iter().filter_map(|pack| survey.lens.get(pack));
+        self.deleted.bytes = lens.sum();
+    }
+}
+
 impl Removed {
     pub(super) fn of((marked, reason): (&Marked, Reason)) -> Self {
         Self {

@@ -1,21 +1,19 @@
 //! Sweeping: deleting what the plan says, and nothing that changed since.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use super::marks::Marked;
 use super::plan::Plan;
-use super::report::{FlushReport, Removed};
-use super::{Reason, Survey};
+use super::report::Removed;
+use super::{Reason, Run, Survey};
 use crate::budget::FirstError;
 use crate::error::Error;
 use crate::format::{GcState, Layout};
 use crate::ids::PackId;
 use crate::progress::{Context, Warning};
-use crate::repository::{Removal, Repository};
+use crate::repository::{ListedDelta, Removal, Repository};
 use crate::store::{ObjectKey, ObjectMeta};
-use crate::store_time::StoreTime;
 use crate::sync::lock;
 
 /// Manifests removed at once: each takes a request of its own, since each has
@@ -82,44 +80,41 @@ fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     lock(queue).next()
 }
 
-/// Deletes what is doomed; gives what is still there.
+/// Deletes what is doomed; gives what is gone.
 pub(super) fn delete_packs(
     repository: &Repository,
     plan: &Plan,
-    report: &mut FlushReport,
-    survey: &Survey,
     context: Context<'_>,
 ) -> Result<BTreeSet<PackId>, Error> {
-    let objects: Vec<ObjectKey> = plan.to_delete().into_iter().map(Layout::pack).collect();
-    let mut still_there = BTreeSet::new();
+    let mut gone: BTreeSet<PackId> = plan.to_delete().into_iter().collect();
+    let objects: Vec<ObjectKey> = gone.iter().map(|pack| Layout::pack(*pack)).collect();
     for error in repository.delete_all(&objects)? {
         let pack = ObjectKey::new(&error.object).ok().and_then(|key| Layout::parse_pack(&key));
-        still_there.extend(pack);
+        match pack {
+            Some(pack) => drop(gone.remove(&pack)),
+            // It may be any.
+            None => gone.clear(),
+        }
         context.progress.warn(Warning::NotDeleted { error: error.to_string() });
     }
-    report.deleted.packs.retain(|pack| !still_there.contains(pack));
-    report.deleted.bytes =
-        report.deleted.packs.iter().filter_map(|pack| survey.lens.get(pack)).sum();
-    Ok(still_there)
+    Ok(gone)
 }
 
 /// Deletes index deltas that the table has taken in, and tables that no state
 /// names. Savers that are about to read them upload a little more.
 pub(super) fn delete_hints(
-    repository: &Repository,
-    deltas: Vec<ObjectMeta>,
+    run: &Run<'_>,
+    deltas: Vec<ListedDelta>,
     state: &GcState,
-    now: StoreTime,
-    grace: Duration,
-    context: Context<'_>,
 ) -> Result<(), Error> {
-    let named: HashSet<ObjectKey> = state.table.map(Layout::table_objects).into_iter().flatten().collect();
-    let is_old = |object: &ObjectMeta| now.since(object.modified.into()) >= grace;
-    let tables = repository.list_tables()?;
-    let tables = tables.into_iter().filter(|object| !named.contains(&object.key) && is_old(object));
-    let objects: Vec<ObjectKey> = deltas.into_iter().chain(tables).map(|object| object.key).collect();
-    for error in repository.delete_all(&objects)? {
-        context.progress.warn(Warning::NotDeleted { error: error.to_string() });
+    let is_old = |object: &ObjectMeta| run.now.since(object.modified.into()) >= run.request.grace;
+    let mut tables = run.repository.list_tables()?;
+    tables.retain(|object| Layout::parse_table(&object.key) != state.table && is_old(object));
+    let deltas = deltas.into_iter().map(|delta| delta.object);
+    let objects: Vec<ObjectKey> =
+        deltas.chain(tables.into_iter().map(|object| object.key)).collect();
+    for error in run.repository.delete_all(&objects)? {
+        run.context.progress.warn(Warning::NotDeleted { error: error.to_string() });
     }
     Ok(())
 }

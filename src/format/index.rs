@@ -2,7 +2,8 @@
 //!
 //! A manifest answers "is this chunk absent?" only for those who read that
 //! manifest. The deltas answer it for everybody: each lists the new chunks of
-//! one save, and where they lie.
+//! one save, and where they lie. They do so until a flush has put what they say
+//! into an index table.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +16,15 @@ const KIND: EnvelopeKind = EnvelopeKind { letter: b'I', name: "index delta", ver
 /// The chunks that one save wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexDelta {
+    /// The epoch that the save read before it reused anything.
+    pub epoch: u64,
     /// The new chunks and where they lie.
     pub chunks: ChunkTable,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
+    epoch: u64,
     chunks: Columns,
 }
 
@@ -31,7 +35,7 @@ impl IndexDelta {
 
     /// The delta's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        envelope::seal(KIND, &Wire { chunks: self.chunks.to_columns() })
+        envelope::seal(KIND, &Wire { epoch: self.epoch, chunks: self.chunks.to_columns() })
     }
 
     /// Reads a delta.
@@ -40,6 +44,6 @@ impl IndexDelta {
     /// [`FormatError`] if these are not the bytes of a sound delta.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let wire: Wire = envelope::open(KIND, bytes, Self::MAX_LEN)?;
-        Ok(Self { chunks: ChunkTable::from_columns(&wire.chunks)? })
+        Ok(Self { epoch: wire.epoch, chunks: ChunkTable::from_columns(&wire.chunks)? })
     }
 }

@@ -1,12 +1,14 @@
 //! Which object lies under which key.
 //!
 //! ```text
-//! format                     the format marker
-//! manifests/<scope>/<key>    one per cache
-//! packs/<2 hex>/<ulid>       chunks
-//! index/deltas/<ulid>        new chunks of one save
-//! gc/state                   what garbage collection has decided
-//! gc/marks                   what the last flush knew of manifests
+//! format                         the format marker
+//! manifests/<scope>/<key>        one per cache
+//! packs/<2 hex>/<ulid>           chunks
+//! index/deltas/<epoch>/<ulid>    new chunks of one save
+//! index/tables/<ulid>/filter     where all chunks are,
+//! index/tables/<ulid>/rows       as of one flush
+//! gc/state                       what garbage collection has decided
+//! gc/marks                       what the last flush knew of manifests
 //! ```
 //! A scope or a key is one segment, whatever it holds: everything but letters,
 //! digits, `-`, `.`, `_` is percent-encoded, `/` too. So `org/repo` is no
@@ -16,7 +18,7 @@
 //! no encoded text holds: file systems take names up to 255 bytes.
 
 use super::FormatError;
-use crate::ids::{DeltaId, Key, PackId, Scope};
+use crate::ids::{DeltaId, Key, PackId, Scope, TableId};
 use crate::object_key::ObjectKey;
 
 /// Builds and reads the keys of a store's objects.
@@ -36,6 +38,10 @@ const BREAK_AT: usize = 200;
 
 /// S3's limit on keys, less 124 bytes for the store's own prefix.
 const MAX_MANIFEST_KEY: usize = 900;
+
+/// The last epoch that has a name of ten digits. At a flush a second, it comes
+/// after three centuries.
+const MAX_EPOCH: u64 = 9_999_999_999;
 
 impl Layout {
     /// The marker that makes a place a larder store.
@@ -111,9 +117,9 @@ impl Layout {
         known("gc/marks".to_owned())
     }
 
-    /// An index delta.
-    pub fn delta(id: DeltaId) -> ObjectKey {
-        known(format!("{}{id}", Self::deltas()))
+    /// An index delta. Ten digits, so that the order of names is that of epochs.
+    pub fn delta(epoch: u64, id: DeltaId) -> ObjectKey {
+        known(format!("{}{epoch:010}/{id}", Self::deltas()))
     }
 
     /// The prefix of all index deltas.
@@ -121,9 +127,38 @@ impl Layout {
         "index/deltas/"
     }
 
-    /// The index delta that lies there, if one does.
-    pub fn parse_delta(object: &ObjectKey) -> Option<DeltaId> {
-        object.as_str().strip_prefix(Self::deltas())?.parse().ok()
+    /// A key that all index deltas of this and later epochs come after, and no
+    /// others.
+    pub fn before_deltas_of(epoch: u64) -> ObjectKey {
+        known(format!("{}{epoch:010}", Self::deltas()))
+    }
+
+    /// The index delta that lies there, if one does, and its epoch.
+    pub fn parse_delta(object: &ObjectKey) -> Option<(u64, DeltaId)> {
+        let (epoch, id) = object.as_str().strip_prefix(Self::deltas())?.split_once('/')?;
+        let (epoch, id) = (epoch.parse().ok()?, id.parse().ok()?);
+        (epoch <= MAX_EPOCH && Self::delta(epoch, id) == *object).then_some((epoch, id))
+    }
+
+    /// The filter of an index table.
+    pub fn table_filter(id: TableId) -> ObjectKey {
+        known(format!("{}{id}/filter", Self::tables()))
+    }
+
+    /// The rows of an index table.
+    pub fn table_rows(id: TableId) -> ObjectKey {
+        known(format!("{}{id}/rows", Self::tables()))
+    }
+
+    /// The prefix of all index tables.
+    pub fn tables() -> &'static str {
+        "index/tables/"
+    }
+
+    /// The index table of which a part lies there, if one does.
+    pub fn parse_table(object: &ObjectKey) -> Option<TableId> {
+        let (id, part) = object.as_str().strip_prefix(Self::tables())?.split_once('/')?;
+        if matches!(part, "filter" | "rows") { id.parse().ok() } else { None }
     }
 }
 
@@ -248,12 +283,35 @@ mod tests {
     }
 
     #[test]
-    fn packs_and_deltas_are_found_again() {
+    fn packs_are_found_again() {
         let pack = PackId::generate();
         assert_eq!(Layout::parse_pack(&Layout::pack(pack)), Some(pack));
         let other = ObjectKey::new(format!("packs/zz/{pack}")).unwrap();
         assert_eq!(Layout::parse_pack(&other), None);
-        let delta = DeltaId::generate();
-        assert_eq!(Layout::parse_delta(&Layout::delta(delta)), Some(delta));
+    }
+
+    #[test]
+    fn parts_of_the_index_are_found_again() {
+        let id = DeltaId::generate();
+        for epoch in [0, 7, MAX_EPOCH] {
+            let delta = Layout::delta(epoch, id);
+            assert_eq!(Layout::parse_delta(&delta), Some((epoch, id)));
+            assert!(Layout::before_deltas_of(epoch) < delta);
+            assert!(epoch == 0 || Layout::delta(epoch - 1, id) < Layout::before_deltas_of(epoch));
+        }
+        let none = |text: String| {
+            assert_eq!(Layout::parse_delta(&ObjectKey::new(text.clone()).unwrap()), None, "{text}");
+        };
+        none(format!("index/deltas/{id}"));
+        none(format!("index/deltas/7/{id}"));
+        none(format!("index/deltas/+000000007/{id}"));
+        none(format!("index/deltas/00000000007/{id}"));
+        none(format!("index/deltas/10000000000/{id}"));
+        none(format!("index/deltas/0000000007/{id}/x"));
+        let table = TableId::generate();
+        assert_eq!(Layout::parse_table(&Layout::table_filter(table)), Some(table));
+        assert_eq!(Layout::parse_table(&Layout::table_rows(table)), Some(table));
+        let other = ObjectKey::new(format!("index/tables/{table}/other")).unwrap();
+        assert_eq!(Layout::parse_table(&other), None);
     }
 }

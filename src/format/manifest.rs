@@ -321,7 +321,7 @@ mod tests {
             prop_assert_eq!((&references.scope, &references.key), (&manifest.scope, &manifest.key));
             prop_assert_eq!((&references.facts, &references.chunks), (&facts, &manifest.chunks));
 
-            let delta = IndexDelta { chunks: manifest.chunks.clone() };
+            let delta = IndexDelta { epoch: known, chunks: manifest.chunks.clone() };
             prop_assert_eq!(IndexDelta::decode(&delta.encode()), Ok(delta));
 
             let identity = |index: u32| {

@@ -11,7 +11,9 @@ use crate::format::{
     FormatError, GcState, Layout, Manifest, Mark, References, decode_marks, encode_marks,
 };
 use crate::ids::PackId;
-use crate::store::{ObjectKey, PutMode, StoreError, StoreErrorKind, Version};
+use crate::store::{
+    ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version, list_all,
+};
 
 /// The state of garbage collection, and the version of the object it was read
 /// from.
@@ -198,6 +200,16 @@ impl Repository {
         let bytes = Bytes::from(encode_marks(marks));
         self.store.put(&Layout::gc_marks(), bytes, PutMode::Overwrite)?;
         Ok(())
+    }
+
+    /// The objects of all index tables that are in the store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list_tables(&self) -> Result<Vec<ObjectMeta>, StoreError> {
+        let mut objects = list_all(self.store(), Layout::tables())?;
+        objects.retain(|object| Layout::parse_table(&object.key).is_some());
+        Ok(objects)
     }
 
     /// Deletes objects, in batches; gives those that are still there.

@@ -2,6 +2,7 @@
 
 mod gc;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,7 +16,8 @@ use crate::format::{
 };
 use crate::ids::{DeltaId, Key, PackId, Scope, StoreId};
 use crate::store::{
-    MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_all,
+    MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_after,
+    list_all,
 };
 use crate::store_time::StoreTime;
 pub use gc::{Refreshed, Removal, StoredState};
@@ -56,6 +58,17 @@ pub struct ListedPack {
     pub len: u64,
     /// When it was put.
     pub modified: StoreTime,
+}
+
+/// An index delta that is in the store, as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedDelta {
+    /// The epoch that its name says.
+    pub epoch: u64,
+    /// Bytes of the delta itself.
+    pub len: u64,
+    /// Its object.
+    pub object: ObjectKey,
 }
 
 /// A manifest and the version of the object it was read from.
@@ -266,30 +279,56 @@ impl Repository {
     pub fn put_delta(&self, delta: &IndexDelta) -> Result<u64, Error> {
         let bytes = Bytes::from(delta.encode());
         let len = bytes.len() as u64;
-        self.store.put(&Layout::delta(DeltaId::generate()), bytes, PutMode::Create)?;
+        let object = Layout::delta(delta.epoch, DeltaId::generate());
+        self.store.put(&object, bytes, PutMode::Create)?;
         Ok(len)
     }
 
-    /// The index deltas that are in the store.
+    /// The index deltas of this and later epochs, the oldest first.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn list_deltas(&self) -> Result<Vec<ObjectMeta>, Error> {
-        let mut objects = list_all(self.store(), Layout::deltas())?;
-        objects.retain(|object| Layout::parse_delta(&object.key).is_some());
-        Ok(objects)
+    pub fn list_deltas(&self, since: u64) -> Result<Vec<ListedDelta>, Error> {
+        let after = (since > 0).then(|| Layout::before_deltas_of(since));
+        let objects = list_after(self.store(), Layout::deltas(), after)?;
+        let listed = objects.into_iter().filter_map(|object| {
+            let (epoch, _) = Layout::parse_delta(&object.key)?;
+            Some(ListedDelta { epoch, len: object.len, object: object.key })
+        });
+        Ok(listed.collect())
     }
 
     /// Reads an index delta; `None` if it is gone.
     ///
     /// # Errors
     /// [`Error::Damaged`] if it cannot be read.
-    pub fn delta(&self, object: &ObjectKey) -> Result<Option<IndexDelta>, Error> {
-        let Some(found) = self.get(object)? else {
+    pub fn delta(&self, listed: &ListedDelta) -> Result<Option<IndexDelta>, Error> {
+        let Some(found) = self.get(&listed.object)? else {
             return Ok(None);
         };
+        let delta = IndexDelta::decode(&found.body).and_then(|delta| {
+            // What it says was true at its epoch, and nobody knows which.
+            if delta.epoch == listed.epoch {
+                Ok(delta)
+            } else {
+                Err(FormatError::Inconsistent("it is of another epoch than its name says"))
+            }
+        });
+        delta.map(Some).map_err(|source| Error::Damaged { object: listed.object.clone(), source })
+    }
+
+    /// Where a pack's footer lies, by one small request.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is no pack of this length; a [`StoreError`] if it
+    /// is not there.
+    pub fn footer_range(&self, pack: PackId, len: u64) -> Result<Range<u64>, Error> {
+        let object = Layout::pack(pack);
         let damaged = |source| Error::Damaged { object: object.clone(), source };
-        IndexDelta::decode(&found.body).map(Some).map_err(damaged)
+        let trailer_start =
+            len.checked_sub(PACK_TRAILER_LEN).ok_or(FormatError::Truncated).map_err(damaged)?;
+        let trailer = self.store.get_range(&object, trailer_start..len)?;
+        footer_range(len, &trailer).map_err(damaged)
     }
 
     /// Reads what a pack says of itself, in two small requests.
@@ -299,13 +338,8 @@ impl Repository {
     /// there.
     pub fn pack_footer(&self, pack: PackId, len: u64) -> Result<PackFooter, Error> {
         let object = Layout::pack(pack);
-        let damaged = |source| Error::Damaged { object: object.clone(), source };
-        let trailer_start =
-            len.checked_sub(PACK_TRAILER_LEN).ok_or(FormatError::Truncated).map_err(damaged)?;
-        let trailer = self.store.get_range(&object, trailer_start..len)?;
-        let range = footer_range(len, &trailer).map_err(damaged)?;
-        let footer = self.store.get_range(&object, range)?;
-        PackFooter::decode(&footer).map_err(damaged)
+        let footer = self.store.get_range(&object, self.footer_range(pack, len)?)?;
+        PackFooter::decode(&footer).map_err(|source| Error::Damaged { object, source })
     }
 
     /// The packs that are in the store.

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::files::{self, WalkOptions, WalkSource, Walked};
 use crate::format::IndexDelta;
 use crate::ids::{Key, Scope};
-use crate::index::{KnownChunks, near_manifests};
+use crate::index::{IndexView, KnownChunks, near_manifests};
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::repository::{Repository, StoredManifest};
@@ -116,8 +116,10 @@ pub fn save(
     context.check()?;
     report_left_out(&mut walked, request, context)?;
 
+    let view = IndexView::default();
+    let epoch = view.epoch;
     let known = if request.reuse {
-        KnownChunks::of(own.iter().chain(&near))
+        KnownChunks::of(own.iter().chain(&near), view)
     } else {
         KnownChunks::nothing()
     };
@@ -142,7 +144,7 @@ pub fn save(
             // After the manifest: other savers learn only of chunks that a
             // finished save vouches for.
             report.uploaded_bytes +=
-                repository.put_delta(&IndexDelta { chunks: uploaded.chunks })?;
+                repository.put_delta(&IndexDelta { epoch, chunks: uploaded.chunks })?;
         }
     }
     // If nothing was read, the record knew it all.

@@ -237,12 +237,24 @@ fn check_batch(
 /// # Errors
 /// The first that a page gives; then nothing is known of the rest.
 pub fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+    list_after(store, prefix, None)
+}
+
+/// All objects under a prefix that lie after a key, page after page.
+///
+/// # Errors
+/// Those of [`list_all`].
+pub fn list_after(
+    store: &dyn Store,
+    prefix: &str,
+    mut after: Option<ObjectKey>,
+) -> Result<Vec<ObjectMeta>, StoreError> {
     let mut objects: Vec<ObjectMeta> = Vec::new();
     loop {
-        let after = objects.last().map(|object| object.key.clone());
         let page = store.list(prefix, after.as_ref(), MAX_BATCH)?;
         let (more, empty) = (page.more, page.objects.is_empty());
         objects.extend(page.objects);
+        after = objects.last().map(|object| object.key.clone()).or(after);
         match (more, empty) {
             (false, _) => return Ok(objects),
             (true, false) => {}

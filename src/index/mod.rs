@@ -6,22 +6,26 @@
 //! absent. Reading is bounded: past the bound, a chunk that is there may be
 //! uploaded again, which costs space and nothing else.
 
+#[allow(dead_code, reason = "a flush builds tables, and there is none yet")]
+mod build;
+mod near;
+#[allow(dead_code, reason = "a flush builds tables, and there is none yet")]
+mod objects;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, OnceLock};
 
 use crate::error::Error;
 use crate::format::Location;
-use crate::ids::{ChunkId, Key, Scope};
+use crate::ids::{ChunkId, PackId, TableId};
 use crate::progress::{Context, Warning};
-use crate::repository::{ListedManifest, Repository, StoredManifest};
+use crate::repository::{Repository, StoredManifest};
 use crate::sync::lock;
 
-/// Manifests read beside that of the key itself.
-const NEAR_MANIFESTS: usize = 1;
-
-/// Keys of a scope that are looked through for near ones: three pages.
-const MAX_LISTED: usize = 3000;
+#[allow(unused_imports, reason = "a flush builds tables, and there is none yet")]
+pub(crate) use build::TableBuilder;
+pub(crate) use near::near_manifests;
 
 /// Chunks taken from the index deltas: about 64 MiB of memory.
 const MAX_INDEX_CHUNKS: usize = 700_000;
@@ -32,9 +36,21 @@ const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// Threads that read index deltas: each waits for its requests one by one.
 const INDEX_READERS: usize = 8;
 
+/// What the state of garbage collection says of the index.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IndexView {
+    /// The store's epoch.
+    pub(crate) epoch: u64,
+    /// The index table that counts.
+    pub(crate) table: Option<TableId>,
+    /// Packs that must not be relied on: they are condemned or doomed.
+    pub(crate) avoid: HashSet<PackId>,
+}
+
 /// What a saver knows of the store's chunks.
 #[derive(Default)]
 pub(crate) struct KnownChunks {
+    view: IndexView,
     near: HashMap<ChunkId, Location>,
     index: OnceLock<HashMap<ChunkId, Location>>,
     /// New chunks that a worker has taken on.
@@ -54,10 +70,14 @@ pub(crate) enum Presence {
 
 impl KnownChunks {
     /// Knows the chunks of these manifests.
-    pub(crate) fn of<'a>(manifests: impl IntoIterator<Item = &'a StoredManifest>) -> Self {
+    pub(crate) fn of<'a>(
+        manifests: impl IntoIterator<Item = &'a StoredManifest>,
+        view: IndexView,
+    ) -> Self {
         let tables = manifests.into_iter().map(|stored| &stored.manifest.chunks);
-        let near = tables.flat_map(|table| table.rows().iter().copied()).collect();
-        Self { near, ..Self::default() }
+        let rows = tables.flat_map(|table| table.rows().iter().copied());
+        let near = rows.filter(|(_, at)| !view.avoid.contains(&at.pack)).collect();
+        Self { near, view, ..Self::default() }
     }
 
     /// Knows no chunks, and will not look for any.
@@ -113,7 +133,7 @@ fn read_deltas(
     repository: &Repository,
     context: Context<'_>,
 ) -> Result<HashMap<ChunkId, Location>, Error> {
-    let mut deltas = repository.list_deltas()?;
+    let mut deltas = repository.list_deltas(0)?;
     // Their names are ULIDs: the last in order are the newest.
     deltas.reverse();
     let mut bytes = 0;
@@ -130,7 +150,7 @@ fn read_deltas(
                     if lock(&known).len() >= MAX_INDEX_CHUNKS || context.check().is_err() {
                         break;
                     }
-                    match repository.delta(&object.key) {
+                    match repository.delta(&object) {
                         Ok(Some(delta)) => lock(&known).extend(delta.chunks.rows().iter().copied()),
                         // Deleted meanwhile.
                         Ok(None) => {}
@@ -148,74 +168,4 @@ fn read_deltas(
 
 fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     lock(queue).next()
-}
-
-/// The manifests that a save under `key` most likely shares chunks with: its
-/// own, if there is one, else those of the scope whose keys have the most in
-/// common with it, and of these the newest. A damaged one is left out with a
-/// warning.
-pub(crate) fn near_manifests(
-    repository: &Repository,
-    own: Result<Option<StoredManifest>, Error>,
-    scope: &Scope,
-    key: &Key,
-    context: Context<'_>,
-) -> Result<(Option<StoredManifest>, Vec<StoredManifest>), Error> {
-    match own {
-        Ok(Some(own)) => return Ok((Some(own), vec![])),
-        Ok(None) => {}
-        Err(error) if error.is_damage() => warn(context, &error),
-        Err(error) => return Err(error),
-    }
-    let mut candidates = repository.list_some_manifests(scope, MAX_LISTED)?;
-    candidates.retain(|found| found.key != *key);
-    candidates.sort_by_key(|found| std::cmp::Reverse(nearness(found, key)));
-    let mut near = vec![];
-    for found in candidates.into_iter().take(NEAR_MANIFESTS) {
-        match repository.manifest(scope, &found.key) {
-            Ok(stored) => near.extend(stored),
-            Err(error) if error.is_damage() => warn(context, &error),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((None, near))
-}
-
-fn warn(context: Context<'_>, error: &Error) {
-    context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
-}
-
-/// Keys are usually `<what>-<system>-<hash>`: what two have in common up to
-/// a separator tells whether they are for the same thing; a hash that begins
-/// with the same digits does not.
-fn nearness(found: &ListedManifest, key: &Key) -> (usize, std::time::SystemTime) {
-    let (a, b) = (found.key.as_str().as_bytes(), key.as_str().as_bytes());
-    let common = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let shared = &a[..common];
-    let to_separator = shared.iter().rposition(|byte| !byte.is_ascii_alphanumeric());
-    (to_separator.map_or(0, |at| at + 1), found.modified)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::{Duration, SystemTime};
-
-    #[test]
-    fn nearness_goes_by_separators_then_by_age() {
-        let found = |key: &str, age| ListedManifest {
-            scope: "s".parse().unwrap(),
-            key: key.parse().unwrap(),
-            modified: SystemTime::UNIX_EPOCH + Duration::from_secs(age),
-            len: 1,
-            version: crate::store::Version::new("1"),
-            object: crate::format::Layout::marker(),
-        };
-        let key: Key = "npm-linux-77aa".parse().unwrap();
-        let mut all =
-            [found("pip-linux-77aa", 9), found("npm-linux-77ff", 1), found("npm-linux-0000", 2)];
-        all.sort_by_key(|found| std::cmp::Reverse(nearness(found, &key)));
-        let keys: Vec<_> = all.iter().map(|found| found.key.as_str()).collect();
-        assert_eq!(keys, ["npm-linux-0000", "npm-linux-77ff", "pip-linux-77aa"]);
-    }
 }

@@ -1,0 +1,81 @@
+//! The manifests that a save most likely shares chunks with.
+
+use crate::error::Error;
+use crate::ids::{Key, Scope};
+use crate::progress::{Context, Warning};
+use crate::repository::{ListedManifest, Repository, StoredManifest};
+
+/// Manifests read beside that of the key itself.
+const NEAR_MANIFESTS: usize = 1;
+
+/// Keys of a scope that are looked through for near ones: three pages.
+const MAX_LISTED: usize = 3000;
+
+/// The manifests that a save under `key` most likely shares chunks with: its
+/// own, if there is one, else those of the scope whose keys have the most in
+/// common with it, and of these the newest. A damaged one is left out with a
+/// warning.
+pub(crate) fn near_manifests(
+    repository: &Repository,
+    own: Result<Option<StoredManifest>, Error>,
+    scope: &Scope,
+    key: &Key,
+    context: Context<'_>,
+) -> Result<(Option<StoredManifest>, Vec<StoredManifest>), Error> {
+    match own {
+        Ok(Some(own)) => return Ok((Some(own), vec![])),
+        Ok(None) => {}
+        Err(error) if error.is_damage() => warn(context, &error),
+        Err(error) => return Err(error),
+    }
+    let mut candidates = repository.list_some_manifests(scope, MAX_LISTED)?;
+    candidates.retain(|found| found.key != *key);
+    candidates.sort_by_key(|found| std::cmp::Reverse(nearness(found, key)));
+    let mut near = vec![];
+    for found in candidates.into_iter().take(NEAR_MANIFESTS) {
+        match repository.manifest(scope, &found.key) {
+            Ok(stored) => near.extend(stored),
+            Err(error) if error.is_damage() => warn(context, &error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((None, near))
+}
+
+fn warn(context: Context<'_>, error: &Error) {
+    context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
+}
+
+/// Keys are usually `<what>-<system>-<hash>`: what two have in common up to
+/// a separator tells whether they are for the same thing; a hash that begins
+/// with the same digits does not.
+fn nearness(found: &ListedManifest, key: &Key) -> (usize, std::time::SystemTime) {
+    let (a, b) = (found.key.as_str().as_bytes(), key.as_str().as_bytes());
+    let common = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let shared = &a[..common];
+    let to_separator = shared.iter().rposition(|byte| !byte.is_ascii_alphanumeric());
+    (to_separator.map_or(0, |at| at + 1), found.modified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn nearness_goes_by_separators_then_by_age() {
+        let found = |key: &str, age| ListedManifest {
+            scope: "s".parse().unwrap(),
+            key: key.parse().unwrap(),
+            modified: SystemTime::UNIX_EPOCH + Duration::from_secs(age),
+            len: 1,
+            object: crate::format::Layout::marker(),
+        };
+        let key: Key = "npm-linux-77aa".parse().unwrap();
+        let mut all =
+            [found("pip-linux-77aa", 9), found("npm-linux-77ff", 1), found("npm-linux-0000", 2)];
+        all.sort_by_key(|found| std::cmp::Reverse(nearness(found, &key)));
+        let keys: Vec<_> = all.iter().map(|found| found.key.as_str()).collect();
+        assert_eq!(keys, ["npm-linux-0000", "npm-linux-77ff", "pip-linux-77aa"]);
+    }
+}
