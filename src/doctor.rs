@@ -2,7 +2,8 @@
 //!
 //! All probes use objects of a name of their own, which are deleted at the end.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod conditions;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -10,18 +11,13 @@ use ulid::Ulid;
 
 use crate::error::Error;
 use crate::progress::Context;
-use crate::store::{
-    MAX_BATCH, ObjectKey, Operation, PutMode, Store, StoreError, StoreErrorKind, Version,
-};
+use crate::store::{MAX_BATCH, ObjectKey, Operation, PutMode, Store, StoreError, StoreErrorKind};
 
 /// Bytes that are put and got to measure throughput.
 const LOAD: usize = 8 << 20;
 
 /// Small requests of which the median counts.
 const LATENCY_PROBES: usize = 7;
-
-/// Writers that put one new object at once.
-const RACERS: usize = 8;
 
 /// The most that the clocks may differ: signatures are refused from 15 minutes
 /// on, and ages are told in days.
@@ -131,10 +127,7 @@ pub fn examine(store: &dyn Store, context: Context<'_>) -> Result<Report, Error>
 }
 
 const NO_DELETE: &str = "the probes' objects below doctor/ stay, and flush cannot free space";
-const NO_CREATE: &str = "two first saves at the same time may both set the store up; packs and \
-                         caches are safe, for no two have the same name";
-const NO_IF_MATCH: &str = "of two changes of one cache at the same time the later one wins; \
-                           saving and restoring do not need it";
+const NO_TIME: &str = "the age of caches is unknown, and a flush cannot tell which have expired";
 
 struct Probe<'a> {
     store: &'a dyn Store,
@@ -163,6 +156,8 @@ impl Probe<'_> {
         context.check()?;
         self.conditional_replace(report, &first, version);
         context.check()?;
+        self.conditional_delete(report);
+        context.check()?;
         self.missing(report);
         self.clock(report, &first);
         context.check()?;
@@ -183,68 +178,6 @@ impl Probe<'_> {
         report.needed("ranged get", part, |()| "parts of objects are read".to_owned());
     }
 
-    fn conditional_create(&self, report: &mut Report, there: &ObjectKey) {
-        const ABILITY: &str = "conditional create";
-        let again = self.store.put(there, Bytes::from_static(b"twice"), PutMode::Create);
-        match again {
-            Err(error) if error.is_conflict() && self.store.has_conditional_writes() => {}
-            Err(error) if error.is_conflict() => {
-                let detail = "the service has no If-None-Match";
-                return report.add(ABILITY, Verdict::Lacking, detail, Some(NO_CREATE));
-            }
-            Err(error) => {
-                let detail = error.kind.to_string();
-                return report.add(ABILITY, Verdict::Lacking, detail, Some(NO_CREATE));
-            }
-            Ok(_) => {
-                let detail = "If-None-Match is ignored: an object was overwritten";
-                return report.add(ABILITY, Verdict::Lacking, detail, Some(NO_CREATE));
-            }
-        }
-        let raced = self.key("raced");
-        let winners = AtomicUsize::new(0);
-        std::thread::scope(|threads| {
-            for racer in 0..RACERS {
-                let (raced, winners) = (&raced, &winners);
-                threads.spawn(move || {
-                    let body = Bytes::from(format!("racer {racer}"));
-                    if self.store.put(raced, body, PutMode::Create).is_ok() {
-                        winners.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        match winners.into_inner() {
-            1 => {
-                let detail = format!("of {RACERS} writers at once, one won");
-                report.add(ABILITY, Verdict::Ok, detail, None);
-            }
-            number => {
-                let detail = format!("of {RACERS} writers at once, {number} were told they won");
-                report.add(ABILITY, Verdict::Lacking, detail, Some(NO_CREATE));
-            }
-        }
-    }
-
-    fn conditional_replace(&self, report: &mut Report, key: &ObjectKey, version: Version) {
-        const ABILITY: &str = "conditional replace";
-        // Whoever ignores conditions has replaced the object already.
-        let version = self.store.head(key).map_or(version, |meta| meta.version);
-        let body = Bytes::from_static(b"larder was here again");
-        let right = self.store.put(key, body.clone(), PutMode::IfMatch(version.clone()));
-        let wrong = self.store.put(key, body, PutMode::IfMatch(version));
-        let detail = match (right, wrong) {
-            _ if !self.store.has_conditional_writes() => "the service has no If-Match".to_owned(),
-            (Ok(_), Err(error)) if error.is_conflict() => {
-                let detail = "only the version that was named is replaced";
-                return report.add(ABILITY, Verdict::Ok, detail, None);
-            }
-            (Ok(_), Ok(_)) => "If-Match is ignored: an object was overwritten".to_owned(),
-            (Err(error), _) | (_, Err(error)) => error.kind.to_string(),
-        };
-        report.add(ABILITY, Verdict::Lacking, detail, Some(NO_IF_MATCH));
-    }
-
     /// Without the right to list, S3 does not tell what is not there from what
     /// may not be read.
     fn missing(&self, report: &mut Report) {
@@ -259,15 +192,28 @@ impl Probe<'_> {
     }
 
     fn clock(&self, report: &mut Report, key: &ObjectKey) {
-        let Ok(meta) = self.store.head(key) else { return };
-        let now = SystemTime::now();
-        let skew = now.duration_since(meta.modified).unwrap_or_else(|error| error.duration());
+        const ABILITY: &str = "clock";
+        let there = match self.store.now() {
+            Ok(there) => there,
+            Err(error) => {
+                let detail = error.kind.to_string();
+                return report.add(ABILITY, Verdict::Lacking, detail, Some(NO_TIME));
+            }
+        };
+        let skew = apart(there, SystemTime::now());
         let detail = format!("differs from this machine's by {} s at most", skew.as_secs() + 1);
-        if skew <= MAX_SKEW {
-            report.add("clock", Verdict::Ok, detail, None);
-        } else {
+        if skew > MAX_SKEW {
             let cost = "signed requests are refused when the clocks differ by 15 minutes";
-            report.add("clock", Verdict::Lacking, detail, Some(cost));
+            return report.add(ABILITY, Verdict::Lacking, detail, Some(cost));
+        }
+        // The object was put a moment ago, by the clock that ages are told by.
+        match self.store.head(key).map(|meta| apart(meta.modified, there)) {
+            Ok(age) if age > MAX_SKEW => {
+                let detail = format!("a new object is dated {} s from the answers", age.as_secs());
+                let cost = "a flush may remove caches too early, or too late";
+                report.add(ABILITY, Verdict::Lacking, detail, Some(cost));
+            }
+            _ => report.add(ABILITY, Verdict::Ok, detail, None),
         }
     }
 
@@ -327,16 +273,25 @@ impl Probe<'_> {
 
     fn clean(&self) -> Result<(), StoreError> {
         let prefix = format!("doctor/{}/", self.id);
-        let left = match self.store.list(&prefix, None, MAX_BATCH) {
+        let left: Vec<_> = match self.store.list(&prefix, None, MAX_BATCH) {
             Ok(page) => page.objects.into_iter().map(|object| object.key).collect(),
             // Who may not list may still delete what was put.
-            Err(_) => ["first", "raced", "load"].map(|name| self.key(name)).to_vec(),
+            Err(_) => {
+                let raced =
+                    (0..conditions::RACERS).map(|racer| self.key(&format!("raced-{racer}")));
+                let others = ["first", "raced", "expired", "load"].map(|name| self.key(name));
+                raced.chain(others).collect()
+            }
         };
         match self.store.delete(&left)?.pop() {
             Some(error) => Err(error),
             None => Ok(()),
         }
     }
+}
+
+fn apart(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few megabytes")]
@@ -375,6 +330,17 @@ mod tests {
         assert!(odd.is_empty(), "{odd:?}");
         assert!(report.works() && report.latency_seconds.is_some());
         assert!(store.list("", None, 10).unwrap().objects.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_of() {
+        let store = MemoryStore::new();
+        store.set_clock(SystemTime::now() - Duration::from_secs(3600));
+        let report = examined(&store);
+        let lacking = report.findings.iter().find(|f| f.verdict == Verdict::Lacking).unwrap();
+        assert_eq!(lacking.ability, "clock");
+        assert!(lacking.detail.contains("360"), "{}", lacking.detail);
+        assert!(report.works());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use larder::store::{
     Fsync, LocalStore, MAX_BATCH, ObjectKey, Patience, PutMode, Store, StoreError, StoreErrorKind,
-    StoreLocation, list_all,
+    StoreLocation, Version, list_all,
 };
 
 const ROLE: &str = "LARDER_TEST_ROLE";
@@ -222,6 +222,8 @@ fn a_store_that_is_only_read_is_not_made() {
     assert!(store.head(&key("a")).unwrap_err().is_not_found());
     assert!(names(&store).is_empty());
     assert!(store.delete(&[key("a")]).unwrap().is_empty());
+    assert!(store.delete_if_match(&key("a"), &Version::new("x")).unwrap_err().is_conflict());
+    store.now().unwrap();
     let error = put(&store, "a/b", "x").unwrap_err();
     assert!(!error.is_not_found() && !error.is_conflict(), "{error}");
     assert!(error.to_string().contains(root.to_str().unwrap()), "{error}");
@@ -229,6 +231,9 @@ fn a_store_that_is_only_read_is_not_made() {
 
     put(&open(&root), "a/b", "x").unwrap();
     assert_eq!(store.get(&key("a/b"), 9).unwrap().body, "x");
+    fs::remove_dir(root.join("tmp#")).unwrap();
+    store.now().unwrap();
+    assert!(!root.join("tmp#").exists());
     put(&store, "a/b", "y").unwrap();
 }
 
@@ -239,6 +244,7 @@ fn a_store_that_vanishes_does_not_come_back_empty() {
     let store = open(&root);
     fs::remove_dir_all(&root).unwrap();
     put(&store, "a", "x").unwrap_err();
+    store.now().unwrap_err();
     assert!(!root.exists());
 }
 
@@ -362,6 +368,46 @@ fn times_of_a_key_rise_whatever_the_clock_does() {
     assert!(modified() < SystemTime::now() + Duration::from_secs(60));
 }
 
+/// Of processes that delete one version, one does, and nobody deletes another.
+#[test]
+fn conditional_deletes_hold_the_lock() {
+    let root = tempfile::tempdir().unwrap();
+    let stores = [open(root.path()), open(root.path())];
+    for _ in 0..200 {
+        let version = stores[0].put(&key("d/a"), "x".into(), PutMode::Create).unwrap();
+        let [first, second] = std::thread::scope(|threads| {
+            let deletes = stores
+                .each_ref()
+                .map(|store| threads.spawn(|| store.delete_if_match(&key("d/a"), &version)));
+            deletes.map(|delete| delete.join().unwrap())
+        });
+        assert_ne!(first.is_ok(), second.is_ok());
+    }
+    // What comes back in the same tick, with the same length and perhaps the
+    // same inode, is another version.
+    let old = stores[0].put(&key("d/a"), "x".into(), PutMode::Create).unwrap();
+    stores[0].delete_if_match(&key("d/a"), &old).unwrap();
+    stores[1].put(&key("d/a"), "x".into(), PutMode::Create).unwrap();
+    assert!(stores[0].delete_if_match(&key("d/a"), &old).unwrap_err().is_conflict());
+    assert_eq!(names(&stores[0]), ["d/a"]);
+}
+
+/// The store's time is that of new files, and is not raised by objects whose
+/// times were: they are from the future, and as good as new.
+#[test]
+fn the_time_is_that_of_the_file_system() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    for _ in 0..50 {
+        let before = store.now().unwrap();
+        fs::write(root.path().join("file#"), "").unwrap();
+        let written = fs::metadata(root.path().join("file#")).unwrap().modified().unwrap();
+        let after = store.now().unwrap();
+        assert!(before <= written && written <= after);
+    }
+    assert_eq!(temps(root.path()), 0);
+}
+
 /// The umask decides who may read: nothing is hidden from a group that shares
 /// the store, as files of `mkstemp` would be.
 #[test]
@@ -430,6 +476,9 @@ fn expect_denied(store: &LocalStore) {
     for error in store.delete(&[key("d/a")]).unwrap() {
         denied(error);
     }
+    let version = store.head(&key("d/a")).unwrap().version;
+    denied(store.delete_if_match(&key("d/a"), &version).unwrap_err());
+    store.now().unwrap();
     denied(store.get(&key("secret/a"), 9).unwrap_err());
     denied(store.head(&key("secret/a")).unwrap_err());
     // A directory that cannot be read must not pass for an empty one.
@@ -491,6 +540,7 @@ fn a_full_disk_is_told_as_such_and_harms_nothing() {
     while put(&store, &format!("fill/{n}"), vec![3; 4096]).is_ok() {
         n += 1;
     }
+    store.now().unwrap();
     assert!(store.delete(&[key("old")]).unwrap().is_empty());
     put(&store, "new/x", vec![2; 200_000]).unwrap();
 }
@@ -514,6 +564,7 @@ fn a_read_only_disk_can_be_read() {
         assert_eq!(names(&store), ["d/a"]);
         let error = put(&store, "d/b", "y").unwrap_err();
         assert!(matches!(error.kind, StoreErrorKind::Denied(_)), "{error}");
+        store.now().unwrap();
     }
 }
 

@@ -214,12 +214,15 @@ mod tests {
         store.get_range(key, 1..3).unwrap();
         store.head(key).unwrap();
         store.list("", None, 9).unwrap();
+        let version = store.head(key).unwrap().version;
+        store.delete_if_match(key, &version).unwrap();
         store.delete(&keys).unwrap();
+        store.now().unwrap();
         assert_eq!(
             serde_json::to_string(&store.requests()).unwrap(),
-            r#"{"get":2,"put":2,"head":1,"list":1,"delete":1,"bytes_read":7,"bytes_written":5}"#
+            r#"{"get":2,"put":2,"head":2,"list":1,"delete":2,"bytes_read":7,"bytes_written":5}"#
         );
-        assert_eq!(store.requests().total(), 7);
+        assert_eq!(store.requests().total(), 9);
         let since = store.requests().since(&before);
         assert_eq!((since.put, since.get, since.bytes_read), (0, 2, 7));
     }

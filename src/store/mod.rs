@@ -176,17 +176,21 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Deletes the object if it is there in this version (S3: `If-Match`).
     ///
-    /// Of concurrent conditional puts and conditional deletes on one version,
-    /// exactly one succeeds. A service without them, or without them for
-    /// deletes, is asked for the version first: then the object that was put
-    /// between that look and the delete is deleted in place of the one that was
-    /// meant, and of two at once both may succeed.
+    /// Of concurrent conditional puts and one conditional delete on one
+    /// version, exactly one succeeds. Of several such deletes, more than one may
+    /// be told that it did.
+    ///
+    /// That takes a service that compares and deletes in one step. Some compare
+    /// first (Ceph RGW 20), and some not at all (Garage): what those delete was
+    /// looked at before, as where [`Store::has_conditional_writes`] is false.
+    /// With these, an object that is put between the two steps is deleted in
+    /// place of the one that was meant.
     ///
     /// # Errors
     /// [`StoreErrorKind::VersionMismatch`] if the object is there in another
     /// version or not at all: nothing was changed. After any other error it is
-    /// unknown whether the object is still there. An object that is gone when
-    /// the request is repeated, because its answer was lost, counts as deleted.
+    /// unknown whether the object is still there. If it is gone when the request
+    /// is repeated because its answer was lost, that counts as success.
     fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError>;
 
     /// What time it is by the store's clock: the one that

@@ -11,6 +11,7 @@
 #![cfg(unix)]
 
 mod bad_input;
+mod calls;
 mod credentials;
 mod fakes;
 mod faults;

@@ -1,10 +1,10 @@
-//! Conditional puts: of those that race, exactly one succeeds.
+//! Conditional puts and deletes: of those that race, exactly one succeeds.
 
 use std::collections::HashSet;
 use std::sync::Barrier;
 use std::thread;
 
-use larder::store::{PutMode, StoreErrorKind, Version};
+use larder::store::{PutMode, StoreError, StoreErrorKind, Version};
 
 use crate::{Fresh, key};
 
@@ -170,5 +170,126 @@ pub(crate) fn versions_survive_deletes(fresh: impl Fn() -> Fresh) {
         let version = fresh.put("a", body.to_string(), mode).unwrap();
         assert!(seen.insert(version), "version {n} was there before");
         fresh.store.delete(&[key("a")]).unwrap();
+    }
+}
+
+pub(crate) fn delete_if_match(fresh: impl Fn() -> Fresh) {
+    let fresh = fresh();
+    let mismatch = |name: &str, version: &Version| {
+        let error = fresh.store.delete_if_match(&key(name), version).unwrap_err();
+        assert!(matches!(error.kind, StoreErrorKind::VersionMismatch), "{error}");
+        assert!(error.is_conflict());
+        assert_eq!(error.to_string(), format!("delete {name}: the object was changed meanwhile"));
+    };
+    let old = fresh.put("a/b", "old", PutMode::Create).unwrap();
+    let new = fresh.put("a/b", "new", PutMode::Overwrite).unwrap();
+    fresh.fill(&["a/c"]);
+    mismatch("a/b", &old);
+    assert_eq!(fresh.body("a/b"), "new");
+    assert_eq!(fresh.store.head(&key("a/b")).unwrap().version, new);
+
+    fresh.store.delete_if_match(&key("a/b"), &new).unwrap();
+    assert!(fresh.store.head(&key("a/b")).unwrap_err().is_not_found());
+    assert_eq!(fresh.body("a/c"), "a/c");
+    mismatch("a/b", &new);
+    mismatch("absent", &new);
+    mismatch("absent/absent", &new);
+
+    let again = fresh.put("a/b", "again", PutMode::Create).unwrap();
+    mismatch("a/b", &new);
+    mismatch("a/b", &Version::new("never"));
+    assert_eq!(fresh.body("a/b"), "again");
+    fresh.store.delete_if_match(&key("a/b"), &again).unwrap();
+}
+
+pub(crate) fn delete_if_match_races_with_if_match(fresh: impl Fn() -> Fresh) {
+    const PUTS: usize = 3;
+    let fresh = fresh();
+    if !fresh.store.has_conditional_writes() {
+        return;
+    }
+    for round in 0..40 {
+        let version = fresh.put("d/a", format!("first {round}"), PutMode::Overwrite).unwrap();
+        let barrier = Barrier::new(PUTS + 1);
+        let (deleted, put) = thread::scope(|scope| {
+            let (store, barrier, version) = (&*fresh.store, &barrier, &version);
+            let puts = (0..PUTS).map(|n| {
+                scope.spawn(move || {
+                    let mode = PutMode::IfMatch(version.clone());
+                    barrier.wait();
+                    won(store.put(&key("d/a"), format!("{n} of {round}").into(), mode))
+                })
+            });
+            let puts: Vec<_> = puts.collect();
+            barrier.wait();
+            let deleted = won(store.delete_if_match(&key("d/a"), version));
+            let put = puts.into_iter().filter_map(|put| put.join().unwrap()).count();
+            (deleted.is_some(), put)
+        });
+        if fresh.deletes_in_one_step {
+            assert_eq!(usize::from(deleted) + put, 1, "deleted: {deleted}, put: {put}");
+        } else {
+            assert!(deleted || put == 1, "deleted: {deleted}, put: {put}");
+        }
+        let there = fresh.store.head(&key("d/a")).is_ok();
+        assert_eq!(there, !deleted);
+    }
+}
+
+/// What is put without a condition stays: either it came after the delete, or
+/// the delete finds it.
+pub(crate) fn delete_if_match_races_with_overwrite(fresh: impl Fn() -> Fresh) {
+    let fresh = fresh();
+    if !fresh.deletes_in_one_step {
+        return;
+    }
+    for round in 0..40 {
+        let version = fresh.put("a", format!("first {round}"), PutMode::Overwrite).unwrap();
+        let barrier = Barrier::new(2);
+        thread::scope(|scope| {
+            let store = &*fresh.store;
+            let delete = scope.spawn(|| {
+                barrier.wait();
+                won(store.delete_if_match(&key("a"), &version))
+            });
+            barrier.wait();
+            store.put(&key("a"), "second".into(), PutMode::Overwrite).unwrap();
+            delete.join().unwrap();
+        });
+        assert_eq!(fresh.body("a"), "second");
+    }
+}
+
+/// Two flushes expire the same object: it is gone, and one of them did it. That
+/// the other is told so too is allowed.
+pub(crate) fn delete_if_match_races_with_itself(fresh: impl Fn() -> Fresh) {
+    const THREADS: usize = 8;
+    let fresh = fresh();
+    for _ in 0..20 {
+        let version = fresh.put("a", "x", PutMode::Create).unwrap();
+        let barrier = Barrier::new(THREADS);
+        let winners = thread::scope(|scope| {
+            let deletes = (0..THREADS).map(|_| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    won(fresh.store.delete_if_match(&key("a"), &version))
+                })
+            });
+            let deletes: Vec<_> = deletes.collect();
+            deletes.into_iter().filter_map(|delete| delete.join().unwrap()).count()
+        });
+        assert!(winners >= 1, "{winners}");
+        assert!(fresh.store.head(&key("a")).unwrap_err().is_not_found());
+    }
+}
+
+/// What a conditional request gave, if it met its condition.
+fn won<T>(answer: Result<T, StoreError>) -> Option<T> {
+    match answer {
+        Ok(value) => Some(value),
+        Err(error) => {
+            assert!(matches!(error.kind, StoreErrorKind::VersionMismatch), "{error}");
+            None
+        }
     }
 }

@@ -23,6 +23,8 @@ enum Step {
     Range(usize, u64, u64),
     Head(usize),
     Delete(Vec<usize>),
+    /// With the version seen so many states of the key ago.
+    DeleteIfMatch(usize, usize),
     List(usize, Option<usize>, usize),
 }
 
@@ -37,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         (name(), 0..20u64, 0..20u64).prop_map(|(name, start, end)| Step::Range(name, start, end)),
         name().prop_map(Step::Head),
         proptest::collection::vec(name(), 0..3).prop_map(Step::Delete),
+        (name(), 0..3usize).prop_map(|(name, ago)| Step::DeleteIfMatch(name, ago)),
         (0..PREFIXES.len(), proptest::option::of(name()), 1..4usize)
             .prop_map(|(prefix, after, limit)| Step::List(prefix, after, limit)),
     ]
@@ -59,9 +62,7 @@ impl Model {
             Step::Create(name, body) => self.put(store, *name, body, PutMode::Create),
             Step::Overwrite(name, body) => self.put(store, *name, body, PutMode::Overwrite),
             Step::IfMatch(name, ago, body) => {
-                let versions = self.history.get(&key(NAMES[*name]));
-                let version = versions.and_then(|all| all.iter().rev().nth(*ago));
-                let version = version.cloned().unwrap_or(Version::new("never"));
+                let version = self.version(&key(NAMES[*name]), *ago);
                 self.put(store, *name, body, PutMode::IfMatch(version))
             }
             Step::Get(name, max_len) => {
@@ -102,8 +103,27 @@ impl Model {
                 prop_assert!(errors.is_empty(), "{errors:?}");
                 Ok(())
             }
+            Step::DeleteIfMatch(name, ago) => {
+                let key = key(NAMES[*name]);
+                let version = self.version(&key, *ago);
+                let is_there = self.objects.get(&key).is_some_and(|known| known.1 == version);
+                let wanted = if is_there {
+                    self.objects.remove(&key);
+                    Ok(())
+                } else {
+                    Err("the object was changed meanwhile".to_owned())
+                };
+                same(store.delete_if_match(&key, &version), wanted)
+            }
             Step::List(prefix, after, limit) => self.list(store, *prefix, *after, *limit),
         }
+    }
+
+    /// The version that a key had so many states ago.
+    fn version(&self, key: &ObjectKey, ago: usize) -> Version {
+        let versions = self.history.get(key);
+        let version = versions.and_then(|all| all.iter().rev().nth(ago));
+        version.cloned().unwrap_or(Version::new("never"))
     }
 
     fn put(

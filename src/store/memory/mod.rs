@@ -429,6 +429,14 @@ mod tests {
         assert_eq!(calls[2].objects, ["a", "b"]);
         assert!(calls.iter().all(|call| call.ok));
         assert!(store.calls().is_empty());
+
+        let version = store.put(&key("a"), "abc".into(), PutMode::Create).unwrap();
+        store.fail_all(Some(Operation::Delete), "a", When::After);
+        store.delete_if_match(&key("a"), &version).unwrap_err();
+        assert!(store.delete_if_match(&key("a"), &version).unwrap_err().is_conflict());
+        let calls = store.take_calls();
+        assert_eq!((calls[1].operation, calls[1].ok), (Operation::Delete, false));
+        assert_eq!(calls[1].mode, Some(PutMode::IfMatch(version)));
     }
 
     #[test]
@@ -444,8 +452,13 @@ mod tests {
         assert_ne!(version, next);
         store.advance_clock(Duration::from_secs(60));
         assert_eq!(modified().0, first + Duration::from_secs(60));
+        assert_eq!(store.now().unwrap(), first + Duration::from_secs(60));
         store.set_clock(UNIX_EPOCH);
-        assert_eq!(modified().0, UNIX_EPOCH);
+        assert_eq!((modified().0, store.now().unwrap()), (UNIX_EPOCH, UNIX_EPOCH));
+        store.take_calls();
+        store.fail_all(None, "", When::Before);
+        assert_eq!(store.now().unwrap(), UNIX_EPOCH);
+        assert!(store.calls().is_empty());
     }
 
     #[test]

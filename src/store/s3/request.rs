@@ -241,7 +241,7 @@ impl S3Store {
 
 impl Failure {
     /// Whether no connection came about.
-    pub(super) fn is_unreachable(&self) -> bool {
+    fn is_unreachable(&self) -> bool {
         self.status.is_none()
             && matches!(&self.kind, StoreErrorKind::Remote(error)
                 if error.kind == RemoteErrorKind::Network
