@@ -96,6 +96,8 @@ fn save_tree(store: &Arc<dyn Store>, tree: &Path, records: Option<Records>) -> S
         allow_missing: false,
         skip_unreadable: false,
         reuse: true,
+        lifetime: larder::format::Lifetime::ByPolicy,
+        refresh_after: std::time::Duration::MAX,
         records,
         tier: None,
     };
@@ -112,6 +114,7 @@ fn restore_tree(store: &Arc<dyn Store>, to: &Path, records: Option<Records>) -> 
         delete_extra: false,
         owner: false,
         xattrs: false,
+        refresh_after: std::time::Duration::MAX,
         records,
         tier: None,
     };

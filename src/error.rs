@@ -94,7 +94,9 @@ pub enum Error {
     #[error("the store has no conditional writes: two flushes at once would not notice each other")]
     NotFenced,
     /// Garbage was collected faster than a save could publish.
-    #[error("garbage collection overtook this save {0} times: what it reused was condemned before it could publish")]
+    #[error(
+        "garbage collection overtook this save {0} times: what it reused was condemned before it could publish"
+    )]
     SaveOvertaken(u32),
     /// The user asked to stop.
     #[error("interrupted")]
@@ -120,13 +122,11 @@ impl Error {
             Self::NotInCache { mounts, .. } => {
                 return Some(format!("it holds {}", mounts.join(", ")));
             }
-            Self::FlushOvertaken => "this one changed nothing that the other does not know of; let it finish",
-            Self::NotFenced => {
-                "make sure that only one flush runs at a time, and give --unfenced"
+            Self::FlushOvertaken => {
+                "this one changed nothing that the other does not know of; let it finish"
             }
-            Self::SaveOvertaken(_) => {
-                "flush with a --grace that is longer than any save takes"
-            }
+            Self::NotFenced => "make sure that only one flush runs at a time, and give --unfenced",
+            Self::SaveOvertaken(_) => "flush with a --grace that is longer than any save takes",
             Self::InTheWay { .. } => "move it away, or restore elsewhere with --to",
             Self::Interrupted => return None,
         };

@@ -61,6 +61,7 @@ pub mod relpath;
 pub mod repository;
 pub mod restore;
 pub mod save;
+pub mod size;
 pub mod stats;
 pub mod store;
 pub mod store_time;

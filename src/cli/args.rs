@@ -2,10 +2,13 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use globset::GlobMatcher;
 use larder::compression;
 use larder::ids::{Key, Scope};
+use larder::size;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -66,7 +69,7 @@ pub(super) struct Global {
     /// Give up after this long, such as 90s or 10m
     #[arg(long, global = true, env = "LARDER_TIMEOUT", value_name = "DURATION",
           value_parser = duration)]
-    pub(super) timeout: Option<std::time::Duration>,
+    pub(super) timeout: Option<Duration>,
 
     /// A save or restore that fails because of its store is a warning, and the exit code 0
     #[arg(long, global = true, env = "LARDER_IGNORE_ERROR")]
@@ -77,12 +80,48 @@ pub(super) struct Global {
     pub(super) threads: Option<NonZeroUsize>,
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time.is_zero() => Err("it must be longer than nothing".into()),
         Ok(time) => Ok(time),
-        Err(error) => Err(format!("{error}; write it as 90s, 10m or 1h30m")),
+        Err(error) => Err(format!("{error}; write it as 90s, 10m, 1h30m or 14d")),
     }
+}
+
+/// Garbage collection knows no parts of seconds: a store's clock has none.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time < Duration::from_secs(1) => Err("it must be a second or more".into()),
+        time => Ok(time),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    match size::parse(text) {
+        None => Err("write it as 500GB, 20GiB or 900MB".into()),
+        Some(0) => {
+            Err("it must be more than nothing; to delete all caches use `larder delete`".into())
+        }
+        Some(size) => Ok(size),
+    }
+}
+
+fn glob(text: &str) -> Result<GlobMatcher, String> {
+    let glob = globset::GlobBuilder::new(text).build();
+    glob.map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
+}
+
+/// An age for the keys that a pattern matches.
+#[derive(Clone, Debug)]
+pub(super) struct KeyAge {
+    pub(super) pattern: GlobMatcher,
+    pub(super) age: Duration,
+}
+
+fn key_age(text: &str) -> Result<KeyAge, String> {
+    let (pattern, age) =
+        text.rsplit_once('=').ok_or("write it as PATTERN=AGE, such as 'pr-*=3d'")?;
+    Ok(KeyAge { pattern: glob(pattern)?, age: seconds(age)? })
 }
 
 #[derive(Debug, Subcommand)]
@@ -120,9 +159,19 @@ Prints `exact KEY`, `prefix KEY` or `miss`; the exit code is 0 for a hit, 3 for 
     /// Show what a key holds
     #[command(after_help = "Example:\n  larder show npm-linux-5f3e --files")]
     Show(Show),
-    /// Delete keys; the space of chunks that nothing else uses is not freed yet
+    /// Delete keys; the next flushes free the space of what nothing else uses
     #[command(after_help = "Example:\n  larder delete --prefix npm-linux-")]
     Delete(Delete),
+    /// Remove caches that were not used for long, and free what nothing uses any more
+    #[command(after_help = "\
+Examples:
+  larder flush --all-scopes --dry-run
+  larder flush --all-scopes --age 14d --key-age 'pr-*=3d' --pin 'release-*' --max-size 500GB
+
+Run it once a night, while jobs go on as they please. Whatever a save or restore uses counts as
+used; the space of removed caches is freed by the flushes after, once --grace has passed twice.
+All ages are by the clock of the store.")]
+    Flush(Flush),
     /// Check that caches can be restored
     #[command(after_help = "Example:\n  larder verify --read-data")]
     Verify(Verify),
@@ -185,6 +234,15 @@ pub(super) struct Save {
     /// Record extended attributes
     #[arg(long)]
     pub(super) xattrs: bool,
+
+    /// Let a flush remove the cache once it was not used for this long, such as 3d, whatever
+    /// age the flush itself goes by
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub(super) ttl: Option<Duration>,
+
+    /// Let no flush remove the cache
+    #[arg(long, conflicts_with = "ttl")]
+    pub(super) pin: bool,
 
     #[command(flatten)]
     pub(super) local_cache: LocalCache,
@@ -297,6 +355,61 @@ pub(super) struct Delete {
     /// All keys that begin with this
     #[arg(long)]
     pub(super) prefix: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Flush {
+    /// Remove caches that were not used for this long
+    #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = seconds,
+          allow_hyphen_values = true)]
+    pub(super) age: Duration,
+
+    /// Another age for keys that match, such as 'pr-*=3d'; the first pattern that matches counts
+    #[arg(long, value_name = "PATTERN=AGE", value_parser = key_age)]
+    pub(super) key_age: Vec<KeyAge>,
+
+    /// Never remove caches whose keys match
+    #[arg(long, value_name = "PATTERN", value_parser = glob)]
+    pub(super) pin: Vec<GlobMatcher>,
+
+    /// Keep the N caches of each scope that were used last, whatever their age
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) keep_last: usize,
+
+    /// Then remove the caches that were used longest ago until what is in use has no more than
+    /// this, such as 500GB
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
+    pub(super) max_size: Option<u64>,
+
+    /// How long what nothing uses is kept, and kept again before it is deleted: longer than any
+    /// save or restore takes
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = seconds,
+          allow_hyphen_values = true)]
+    pub(super) grace: Duration,
+
+    /// The longest that a save or restore of this store takes; --grace may not be shorter
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = seconds,
+          allow_hyphen_values = true)]
+    pub(super) longest_save: Duration,
+
+    /// Move what is in use out of packs that are mostly not, so that their space can be freed
+    #[arg(long)]
+    pub(super) repack: bool,
+
+    /// Tell what would be done, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Begin although another flush began lately and has not finished: it was killed
+    #[arg(long)]
+    pub(super) take_over: bool,
+
+    /// Go on although the store has no conditional writes: no other flush runs meanwhile
+    #[arg(long)]
+    pub(super) unfenced: bool,
+
+    #[command(flatten)]
+    pub(super) scopes: AllScopes,
 }
 
 #[derive(Debug, Args)]

@@ -45,6 +45,11 @@ pub(super) enum Failure {
     Exclude { value: String, why: String },
     #[error("no key is given")]
     NoKey,
+    #[error(
+        "--grace {} is shorter than --longest-save {}",
+        humantime::format_duration(*grace), humantime::format_duration(*longest_save)
+    )]
+    ShortGrace { grace: std::time::Duration, longest_save: std::time::Duration },
     #[error("gave up after {}", humantime::format_duration(*.0))]
     TimedOut(std::time::Duration),
     #[error("there is no home directory to keep caches in")]
@@ -67,6 +72,7 @@ impl Failure {
             | Self::Location(_)
             | Self::LocalCache(_)
             | Self::NoKey
+            | Self::ShortGrace { .. }
             | Self::Exclude { .. } => Exit::Usage,
             Self::Larder(_) | Self::NoCacheDirectory | Self::NoWorkingDirectory(_) => Exit::Failure,
         }
@@ -84,6 +90,11 @@ impl Failure {
             Self::Location(error) => error.hint(),
             Self::LocalCache(error) => Some(error.hint().into()),
             Self::NoKey => Some("give --key, or name=… in --store".into()),
+            Self::ShortGrace { .. } => Some(
+                "what a save has uploaded is condemned when the grace period is over: give a \
+                 longer one, or say by --longest-save that all saves are shorter"
+                    .into(),
+            ),
             Self::TimedOut(_) => Some("give a longer --timeout".into()),
             Self::NoCacheDirectory => Some("set HOME, or give --store".into()),
             Self::Exclude { .. } | Self::NoWorkingDirectory(_) => None,

@@ -5,6 +5,7 @@ mod args;
 mod delete;
 mod doctor;
 mod exit;
+mod flush;
 mod list;
 mod lookup;
 mod output;
@@ -61,6 +62,7 @@ fn dispatch(session: &Session, command: Command) -> Result<Exit, Failure> {
         Command::List(arguments) => list::run(session, &arguments),
         Command::Show(arguments) => show::run(session, &arguments),
         Command::Delete(arguments) => delete::run(session, &arguments),
+        Command::Flush(arguments) => flush::run(session, arguments),
         Command::Verify(arguments) => verify::run(session, &arguments),
         Command::Stats(arguments) => stats::run(session, &arguments),
         Command::Doctor => doctor::run(session),

@@ -53,7 +53,12 @@ pub(super) fn seconds(duration: Duration) -> String {
 
 /// How long ago something was, in the largest whole unit.
 pub(super) fn age(then: SystemTime) -> String {
-    let secs = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();
+    ago(SystemTime::now().duration_since(then).unwrap_or_default())
+}
+
+/// A duration that has passed, in the largest whole unit.
+pub(super) fn ago(passed: Duration) -> String {
+    let secs = passed.as_secs();
     let (number, unit) = match secs {
         0..60 => (secs, "second"),
         60..3_600 => (secs / 60, "minute"),

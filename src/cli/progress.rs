@@ -115,6 +115,8 @@ impl Progress for Display {
             Phase::Compare => "comparing",
             Phase::Restore => "restoring",
             Phase::Verify => "verifying",
+            Phase::Mark => "reading manifests",
+            Phase::Repack => "repacking",
         };
         state.began = Instant::now();
         (state.files, state.all_files) = (0, files);
@@ -180,6 +182,14 @@ fn describe(warning: &Warning) -> String {
                 .to_owned()
         }
         Warning::NotKept { error } => format!("the local cache keeps no more chunks: {error}"),
+        Warning::NotRefreshed { error } => {
+            format!("the cache could not be marked as used, and may be removed early: {error}")
+        }
+        Warning::Broken { object } => format!(
+            "{object} needs packs that are gone: the job that saved it died; the next save of it \
+             mends it, or `larder verify --repair` removes it"
+        ),
+        Warning::NotDeleted { error } => format!("left for the next flush: {error}"),
         Warning::NoRecord { error } => format!("the next save will read all files: {error}"),
     }
 }

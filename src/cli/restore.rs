@@ -84,6 +84,7 @@ fn request(
         delete_extra: arguments.delete_extra,
         owner: arguments.owner,
         xattrs: arguments.xattrs,
+        refresh_after: session.refresh_after(),
         records,
         tier,
     })

@@ -1,6 +1,7 @@
 //! `larder save`.
 
 use larder::files::WalkOptions;
+use larder::format::Lifetime;
 use larder::ids::Key;
 use larder::save::{SaveReport, SaveRequest, save};
 use serde::Serialize;
@@ -98,6 +99,12 @@ fn request(session: &Session, arguments: &args::Save, key: Key) -> Result<SaveRe
         allow_missing: arguments.allow_missing,
         skip_unreadable: arguments.skip_unreadable,
         reuse: !arguments.no_reuse,
+        lifetime: match (arguments.pin, arguments.ttl) {
+            (true, _) => Lifetime::Pinned,
+            (false, Some(ttl)) => Lifetime::For(ttl),
+            (false, None) => Lifetime::ByPolicy,
+        },
+        refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),
         tier: session.tier(&arguments.local_cache)?,
     })

@@ -162,6 +162,17 @@ impl Session {
         Ok(Some(Arc::new(Tier::new(location))))
     }
 
+    /// How long ago a cache that is used may have been used last before its
+    /// manifest is put again.
+    pub(super) fn refresh_after(&self) -> Duration {
+        /// Once a day: ages are counted in days.
+        const DAY: Duration = Duration::from_secs(86_400);
+        match &self.location {
+            StoreLocation::S3(config) => config.touch_refresh.unwrap_or(DAY),
+            _ => DAY,
+        }
+    }
+
     /// Says so when a store turned out to have no conditional writes, unless
     /// the user knows.
     pub(super) fn tell_lack(&self, store: &CountedStore) {

@@ -110,7 +110,11 @@ mod tests {
         let state = GcState { epoch: 7, condemned, doomed: set(doomed), ..GcState::default() };
         let living = living.iter().map(|&n| (pack(n), Extents::default())).collect();
         let packs: Vec<_> = (0..9)
-            .map(|n| ListedPack { id: pack(n), len: 10, modified: at(if n == 8 { 950 } else { 500 }) })
+            .map(|n| ListedPack {
+                id: pack(n),
+                len: 10,
+                modified: at(if n == 8 { 950 } else { 500 }),
+            })
             .collect();
         let plan = Plan::make(&state, &living, &packs, at(1_000), GRACE);
         let next = plan.commit(&state, at(1_000));
@@ -127,7 +131,10 @@ mod tests {
         assert_eq!(plan.condemned, set(&[6, 7]));
         assert_eq!(plan.young, set(&[8]));
         assert_eq!(next.epoch, 8);
-        assert_eq!(next.condemned, [(pack(2), at(950)), (pack(6), at(1_000)), (pack(7), at(1_000))].into());
+        assert_eq!(
+            next.condemned,
+            [(pack(2), at(950)), (pack(6), at(1_000)), (pack(7), at(1_000))].into()
+        );
         assert_eq!(next.doomed, set(&[0, 4]));
     }
 

@@ -237,7 +237,8 @@ mod tests {
         let now = StoreTime::from_unix(1_000 * DAY as i64);
         let old = marked("k", 0, &[]);
         let scope = Some("another".parse().unwrap());
-        let verdict = |policy: &Policy| judge(std::slice::from_ref(&old), &HashMap::new(), policy, now)[0];
+        let verdict =
+            |policy: &Policy| judge(std::slice::from_ref(&old), &HashMap::new(), policy, now)[0];
         assert_eq!(verdict(&policy()), Some(Reason::Age));
         assert_eq!(verdict(&Policy { scope, ..policy() }), None);
     }

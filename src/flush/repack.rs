@@ -14,9 +14,7 @@ use super::marks::Marked;
 use super::plan::{Living, Plan};
 use crate::compression::Unpacker;
 use crate::error::Error;
-use crate::format::{
-    ChunkTable, Extents, GcState, Layout, Location, PackBuilder, Repacking,
-};
+use crate::format::{ChunkTable, Extents, GcState, Layout, Location, PackBuilder, Repacking};
 use crate::ids::{ChunkId, PackId};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{Refreshed, Repository, StoredManifest};
@@ -200,9 +198,11 @@ fn read_living(
         for &(id, at) in inside.filter(|(_, at)| pack.extents.contains(at.offset, at.end())) {
             let from = usize::try_from(at.offset - start).unwrap_or(usize::MAX);
             let stored = bytes.slice(from..from + at.stored_len as usize);
-            unpacker
-                .unpack(id, &stored, at.raw_len)
-                .map_err(|why| Error::DamagedChunk { chunk: id, object: object.clone(), why })?;
+            unpacker.unpack(id, &stored, at.raw_len).map_err(|why| Error::DamagedChunk {
+                chunk: id,
+                object: object.clone(),
+                why,
+            })?;
             chunks.push((id, at, stored));
         }
     }

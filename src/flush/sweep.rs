@@ -29,7 +29,8 @@ pub(super) fn remove_manifests(
 ) -> Result<Vec<Removed>, Error> {
     let outcomes = {
         let all = survey.marks.all.iter().zip(&survey.verdicts).enumerate();
-        let judged = all.filter_map(|(number, (marked, reason))| Some((number, marked, (*reason)?)));
+        let judged =
+            all.filter_map(|(number, (marked, reason))| Some((number, marked, (*reason)?)));
         remove_all(repository, judged.collect(), context)?
     };
     let mut removed = vec![];

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::marks::Marked;
-use crate::format::{Extents, Layout, Location, Mark, ManifestFacts};
+use crate::format::{Extents, Layout, Location, ManifestFacts, Mark};
 use crate::ids::PackId;
 use crate::repository::ListedManifest;
 use crate::store::Version;

@@ -70,11 +70,7 @@ impl TableBuilder {
         }
     }
 
-    fn read(
-        repository: &Repository,
-        table: TableId,
-        context: Context<'_>,
-    ) -> Result<Self, Error> {
+    fn read(repository: &Repository, table: TableId, context: Context<'_>) -> Result<Self, Error> {
         let gone = |object| {
             let source = FormatError::Inconsistent("it is not there, but the store names it");
             Error::Damaged { object, source }

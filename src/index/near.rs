@@ -69,6 +69,7 @@ mod tests {
             key: key.parse().unwrap(),
             modified: SystemTime::UNIX_EPOCH + Duration::from_secs(age),
             len: 1,
+            version: crate::store::Version::new("1"),
             object: crate::format::Layout::marker(),
         };
         let key: Key = "npm-linux-77aa".parse().unwrap();

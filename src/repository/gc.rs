@@ -11,9 +11,7 @@ use crate::format::{
     FormatError, GcState, Layout, Manifest, Mark, References, decode_marks, encode_marks,
 };
 use crate::ids::PackId;
-use crate::store::{
-    ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version, list_all,
-};
+use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version, list_all};
 
 /// The state of garbage collection, and the version of the object it was read
 /// from.
@@ -57,8 +55,8 @@ impl Repository {
             Err(error) if error.is_not_found() => return Ok(StoredState::default()),
             Err(error) => return Err(error.into()),
         };
-        let state = GcState::decode(&found.body)
-            .map_err(|source| Error::Damaged { object, source })?;
+        let state =
+            GcState::decode(&found.body).map_err(|source| Error::Damaged { object, source })?;
         Ok(StoredState { state, version: Some(found.meta.version) })
     }
 
@@ -196,7 +194,10 @@ impl Repository {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn put_gc_marks<'a>(&self, marks: impl Iterator<Item = &'a Mark>) -> Result<(), StoreError> {
+    pub fn put_gc_marks<'a>(
+        &self,
+        marks: impl Iterator<Item = &'a Mark>,
+    ) -> Result<(), StoreError> {
         let bytes = Bytes::from(encode_marks(marks));
         self.store.put(&Layout::gc_marks(), bytes, PutMode::Overwrite)?;
         Ok(())

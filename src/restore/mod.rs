@@ -15,6 +15,7 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::format::{Anchor, EntryIndex, Manifest, Tree};
@@ -22,8 +23,9 @@ use crate::ids::{Key, Scope};
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::relpath::RelPath;
-use crate::repository::{ListedManifest, Repository};
+use crate::repository::{ListedManifest, Repository, StoredManifest};
 use crate::store::Store;
+use crate::store_time::StoreTime;
 use crate::tier::Tier;
 
 /// What to restore, and where to.
@@ -45,6 +47,9 @@ pub struct RestoreRequest {
     pub owner: bool,
     /// Restore extended attributes, where they were recorded.
     pub xattrs: bool,
+    /// How long ago the cache may have been used last before its manifest is
+    /// put again, so that its age counts from now.
+    pub refresh_after: Duration,
     /// Where stat records lie, if they are to be used.
     pub records: Option<Records>,
     /// Chunks kept on this machine, if they are to be used.
@@ -119,7 +124,7 @@ pub struct Found {
     /// How.
     pub hit: Hit,
     /// What the key holds.
-    pub manifest: Manifest,
+    pub stored: StoredManifest,
 }
 
 /// Finds the first manifest for keys or, in order, for prefixes of keys.
@@ -134,19 +139,54 @@ pub fn find(
 ) -> Result<Option<Found>, Error> {
     for key in keys {
         if let Some(stored) = repository.manifest(scope, key)? {
-            return Ok(Some(Found { hit: Hit::Exact, manifest: stored.manifest }));
+            return Ok(Some(Found { hit: Hit::Exact, stored }));
         }
     }
     for prefix in restore_keys {
-        // The newest may be deleted between the listing and the read.
-        for listed in newest_first(repository.list_manifests(scope, prefix)?) {
-            if let Some(stored) = repository.manifest(scope, &listed.key)? {
-                return Ok(Some(Found { hit: Hit::Prefix, manifest: stored.manifest }));
-            }
+        let listed = repository.list_manifests(scope, prefix)?;
+        if let Some(stored) = newest(repository, listed)? {
+            return Ok(Some(Found { hit: Hit::Prefix, stored }));
         }
     }
     Ok(None)
 }
+
+/// Of these, the one that was saved last.
+///
+/// A listing tells when a manifest was last put, which is when it was saved or
+/// used. None was saved later than that: so the first in that order is the one,
+/// unless another was saved after it that was not used since.
+fn newest(
+    repository: &Repository,
+    listed: Vec<ListedManifest>,
+) -> Result<Option<StoredManifest>, Error> {
+    let mut newest: Option<StoredManifest> = None;
+    let mut read = 0;
+    for listed in newest_first(listed) {
+        let put = StoreTime::from(listed.modified);
+        let cannot_be_newer = |stored: &StoredManifest| {
+            read >= MAX_READ || put <= stored.manifest.facts.saved.after(SAME_TIME)
+        };
+        if newest.as_ref().is_some_and(cannot_be_newer) {
+            break;
+        }
+        // It may have been deleted since it was listed.
+        let Some(stored) = repository.manifest(&listed.scope, &listed.key)? else { continue };
+        read += 1;
+        let saved = |stored: &StoredManifest| stored.manifest.facts.saved;
+        if newest.as_ref().is_none_or(|newest| saved(&stored) > saved(newest)) {
+            newest = Some(stored);
+        }
+    }
+    Ok(newest)
+}
+
+/// Manifests read to find the newest for a prefix.
+const MAX_READ: u32 = 4;
+
+/// Between the time that a save writes down and the one that the store gives
+/// its manifest: a request, and the grain of the store's clock.
+const SAME_TIME: Duration = Duration::from_secs(2);
 
 /// Opens the store and finds the manifest; `None` if there is no store.
 fn open_and_find(
@@ -162,13 +202,14 @@ fn open_and_find(
     let opened = Repository::open_with_manifest(store, scope, first)?;
     let Some((repository, manifest)) = opened else { return Ok(None) };
     let found = match manifest? {
-        Some(stored) => Some(Found { hit: Hit::Exact, manifest: stored.manifest }),
+        Some(stored) => Some(Found { hit: Hit::Exact, stored }),
         None => find(&repository, scope, others, restore_keys)?,
     };
     Ok(Some((repository, found)))
 }
 
-/// Manifests by age; of two with the same time, the one whose key sorts last.
+/// Manifests by the time they were put; of two with the same time, the one
+/// whose key sorts last.
 pub fn newest_first(mut manifests: Vec<ListedManifest>) -> Vec<ListedManifest> {
     manifests.sort_by(|a, b| (b.modified, &b.key).cmp(&(a.modified, &a.key)));
     manifests
@@ -184,21 +225,54 @@ pub fn restore(
     request: &RestoreRequest,
     context: Context<'_>,
 ) -> Result<RestoreReport, Error> {
-    let Some((repository, found)) = open_and_find(store, request)? else {
+    let Some((repository, Some(found))) = open_and_find(store, request)? else {
         return Ok(RestoreReport::default());
     };
-    let Some(Found { hit, manifest }) = found else {
-        return Ok(RestoreReport::default());
-    };
-    let (tree, complete) = select(&manifest, request)?;
+    // A cache that is used is kept: that is told while it is being restored.
+    std::thread::scope(|threads| {
+        threads.spawn(|| refresh(&repository, &found.stored, request, context));
+        bring_back(&repository, &found, request, context)
+    })
+}
+
+/// Makes now the time of the cache's last use, if that was long ago. Whoever may
+/// only read cannot, and need not.
+fn refresh(
+    repository: &Repository,
+    stored: &StoredManifest,
+    request: &RestoreRequest,
+    context: Context<'_>,
+) {
+    let refreshed = repository.store().now().map_err(Error::from).and_then(|now| {
+        if StoreTime::from(now).since(stored.last_used()) < request.refresh_after {
+            return Ok(());
+        }
+        repository.refresh(stored).map(drop)
+    });
+    match refreshed {
+        Ok(()) => {}
+        Err(Error::Store(error)) if error.is_denied() => {}
+        Err(error) => context.progress.warn(Warning::NotRefreshed { error: error.to_string() }),
+    }
+}
+
+/// Makes the directories what the cache holds.
+fn bring_back(
+    repository: &Repository,
+    found: &Found,
+    request: &RestoreRequest,
+    context: Context<'_>,
+) -> Result<RestoreReport, Error> {
+    let manifest = &found.stored.manifest;
+    let (tree, complete) = select(manifest, request)?;
     let targets = target::resolve(&tree, request)?;
 
     context.progress.begin(Phase::Compare, 0, 0);
-    let comparison = compare::compare(&manifest, &tree, &complete, &targets, request, context)?;
+    let comparison = compare::compare(manifest, &tree, &complete, &targets, request, context)?;
     context.check()?;
 
     let mut report = RestoreReport {
-        hit,
+        hit: found.hit,
         key: Some(manifest.key.clone()),
         files: tree.file_count(),
         files_unchanged: comparison.files_unchanged(&tree),
@@ -207,8 +281,7 @@ pub fn restore(
         ..RestoreReport::default()
     };
     let stage = stage::Stage::prepare(&tree, &targets, &comparison)?;
-    let written =
-        fetch::fetch(&repository, &manifest, &tree, &comparison, &stage, request, context)?;
+    let written = fetch::fetch(repository, manifest, &tree, &comparison, &stage, request, context)?;
     if let Some(error) = request.tier.as_ref().and_then(|tier| tier.settle()) {
         context.progress.warn(Warning::NotKept { error: error.to_string() });
     }
@@ -222,7 +295,7 @@ pub fn restore(
         comparison: &comparison,
         stage,
         written,
-        manifest: &manifest,
+        manifest,
         request,
         context,
     };

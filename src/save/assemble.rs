@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::files::{FileError, Walked};
 use crate::format::{
     ChunkTable, EntryIndex, FileData, FileIdentity, FormatError, Kind, Location, Manifest,
-    StatRecord,
+    ManifestFacts, StatRecord,
 };
 use crate::ids::ChunkId;
 use crate::index::KnownChunks;
@@ -73,7 +73,7 @@ pub(super) fn assemble(
         key: request.key.clone(),
         writer: concat!("larder ", env!("CARGO_PKG_VERSION")).to_owned(),
         created: i64::try_from(created).unwrap_or(i64::MAX),
-        facts: crate::format::ManifestFacts::default(),
+        facts: ManifestFacts { lifetime: request.lifetime, ..ManifestFacts::default() },
         tree,
         sequence,
         chunks,

@@ -9,21 +9,30 @@ mod assemble;
 mod cut;
 mod dispatch;
 mod recall;
+mod settle;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::chunking::plan;
 use crate::error::Error;
 use crate::files::{self, WalkOptions, WalkSource, Walked};
-use crate::format::IndexDelta;
+use crate::format::{IndexDelta, Lifetime, Manifest};
 use crate::ids::{Key, Scope};
-use crate::index::{IndexView, KnownChunks, near_manifests};
+use crate::index::{KnownChunks, near_manifests};
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::repository::{Repository, StoredManifest};
 use crate::store::Store;
+use crate::store_time::StoreTime;
 use crate::tier::Tier;
+use crate::upload::Uploaded;
+use settle::View;
+
+/// How often a save that garbage collection overtook begins again. With a
+/// grace period longer than a save takes, it never has to.
+const MAX_ROUNDS: u32 = 5;
 
 /// What to save, and how.
 #[derive(Debug)]
@@ -49,6 +58,11 @@ pub struct SaveRequest {
     /// Reuse chunks that are in the store. Without it, everything is uploaded
     /// anew, which heals a cache whose packs were damaged.
     pub reuse: bool,
+    /// How long the cache is to live.
+    pub lifetime: Lifetime,
+    /// How long ago a cache that turns out unchanged may have been used last
+    /// before its manifest is put again.
+    pub refresh_after: Duration,
     /// Where stat records lie, if they are to be used.
     pub records: Option<Records>,
     /// Where new chunks are kept on this machine for later restores, if they
@@ -83,6 +97,19 @@ pub struct SaveReport {
     pub packs_written: u64,
 }
 
+impl SaveReport {
+    /// Adds what rounds before this one have put and read.
+    fn after(mut self, before: &Self) -> Self {
+        self.files_read = self.files_read.max(before.files_read);
+        self.new_chunks += before.new_chunks;
+        self.new_raw_bytes += before.new_raw_bytes;
+        self.uploaded_bytes += before.uploaded_bytes;
+        self.packs_written += before.packs_written;
+        self.reused_chunks = self.chunks.saturating_sub(self.new_chunks);
+        self
+    }
+}
+
 /// Saves directories under a key.
 ///
 /// # Errors
@@ -98,7 +125,25 @@ pub fn save(
         return Ok(SaveReport { already_there: true, ..SaveReport::default() });
     }
     let sources = present_sources(request, context)?;
+    let mut report = SaveReport::default();
+    for _ in 0..MAX_ROUNDS {
+        let (round, is_settled) = save_once(Arc::clone(&store), &sources, request, context)?;
+        report = round.after(&report);
+        if is_settled {
+            return Ok(report);
+        }
+    }
+    Err(Error::SaveOvertaken(MAX_ROUNDS))
+}
 
+/// One round of a save, and whether it counts: if garbage collection overtook
+/// it, another round uploads what was lost.
+fn save_once(
+    store: Arc<dyn Store>,
+    sources: &[WalkSource],
+    request: &SaveRequest,
+    context: Context<'_>,
+) -> Result<(SaveReport, bool), Error> {
     // The store is opened and the nearest manifests come over the network, and
     // the records from another disk, while the mounts are walked.
     let (walked, near, records) = std::thread::scope(|scope| {
@@ -108,18 +153,16 @@ pub fn save(
             request.records.as_ref().map(|records| records.read_all(locations)).unwrap_or_default()
         });
         context.progress.begin(Phase::Walk, 0, 0);
-        let walked = files::walk(&sources, &request.walk, context.stop);
+        let walked = files::walk(sources, &request.walk, context.stop);
         let near = near.join().expect("reading manifests does not panic");
         (walked, near, records.join().expect("reading records does not panic"))
     });
-    let (mut walked, Near { repository, own, near }) = (walked?, near?);
+    let (mut walked, Near { repository, own, near, view }) = (walked?, near?);
     context.check()?;
     report_left_out(&mut walked, request, context)?;
 
-    let view = IndexView::default();
-    let epoch = view.epoch;
     let known = if request.reuse {
-        KnownChunks::of(own.iter().chain(&near), view)
+        KnownChunks::of(own.iter().chain(&near), view.for_index())
     } else {
         KnownChunks::nothing()
     };
@@ -134,27 +177,61 @@ pub fn save(
     let assembled =
         assemble::assemble(walked, &plan, &contents, &known, &uploaded, vouched, request)?;
     let mut report = assembled.report;
-    let manifest = assembled.manifest;
-    report.unchanged =
-        request.reuse && own.as_ref().is_some_and(|own| own.manifest.same_contents(&manifest));
-    if let Some(repository) = repository.filter(|_| !request.dry_run && !report.unchanged) {
+    let mut manifest = assembled.manifest;
+    manifest.facts.epoch = view.state.epoch;
+    let unchanged = own.filter(|own| {
+        let facts = &own.manifest.facts;
+        request.reuse
+            && own.manifest.same_contents(&manifest)
+            && facts.lifetime == manifest.facts.lifetime
+            && view.allows(&own.manifest)
+    });
+    report.unchanged = unchanged.is_some();
+    let mut is_settled = true;
+    if let Some(repository) = repository.filter(|_| !request.dry_run) {
         context.check()?;
-        report.uploaded_bytes += repository.put_manifest(&manifest)?;
-        if report.new_chunks > 0 {
-            // After the manifest: other savers learn only of chunks that a
-            // finished save vouches for.
-            report.uploaded_bytes +=
-                repository.put_delta(&IndexDelta { epoch, chunks: uploaded.chunks })?;
+        manifest.facts.saved = StoreTime::from(repository.store().now()?);
+        match unchanged {
+            Some(own) => settle::refresh(&repository, &own, &manifest, request, context),
+            None => {
+                let (bytes, settled) = publish(&repository, &manifest, uploaded, context)?;
+                report.uploaded_bytes += bytes;
+                is_settled = settled;
+            }
         }
     }
     // If nothing was read, the record knew it all.
     if let Some(records) = &request.records
+        && is_settled
         && !request.dry_run
         && report.files_read > 0
     {
         assemble::write_records(records, &manifest, &assembled.local, context);
     }
-    Ok(report)
+    Ok((report, is_settled))
+}
+
+/// Makes the cache visible, and tells others of its new chunks. Gives the
+/// bytes put, and whether garbage collection left all that it refers to alone.
+fn publish(
+    repository: &Repository,
+    manifest: &Manifest,
+    uploaded: Uploaded,
+    context: Context<'_>,
+) -> Result<(u64, bool), Error> {
+    let mut bytes = repository.put_manifest(manifest)?;
+    let epoch = manifest.facts.epoch;
+    // After the manifest: other savers learn only of chunks that a cache has.
+    let (delta, settled) = std::thread::scope(|threads| {
+        let delta = threads.spawn(|| match uploaded.chunks.rows() {
+            [] => Ok(0),
+            _ => repository.put_delta(&IndexDelta { epoch, chunks: uploaded.chunks }),
+        });
+        let settled = settle::is_settled(repository, manifest, context);
+        (delta.join().expect("putting a delta does not panic"), settled)
+    });
+    bytes += delta?;
+    Ok((bytes, settled?))
 }
 
 fn is_there(store: &Arc<dyn Store>, request: &SaveRequest) -> Result<bool, Error> {
@@ -172,6 +249,8 @@ struct Near {
     own: Option<StoredManifest>,
     /// What similar keys hold.
     near: Vec<StoredManifest>,
+    /// What garbage collection lets a save reuse.
+    view: View,
 }
 
 /// Opens the store, or makes one unless that would change something, and reads
@@ -190,16 +269,20 @@ fn open_and_read_near(
     let (repository, own) = match opened {
         Some(found) => found,
         None if request.dry_run => {
-            return Ok(Near { repository: None, own: None, near: vec![] });
+            let view = View::default();
+            return Ok(Near { repository: None, own: None, near: vec![], view });
         }
         None => (Repository::create(store)?, Ok(None)),
     };
+    // After the manifest of the key, which may be what this save relies on.
+    let state = repository.gc_state()?.state;
     let (own, near) = if request.reuse {
         near_manifests(&repository, own, scope, key, context)?
     } else {
         (None, vec![])
     };
-    Ok(Near { repository: Some(repository), own, near })
+    let view = View::look(&repository, own.iter().chain(&near), state, context)?;
+    Ok(Near { repository: Some(repository), own, near, view })
 }
 
 /// The mounts that are there.

@@ -7,12 +7,14 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 
+use super::SaveRequest;
 use crate::budget::FirstError;
 use crate::error::Error;
 use crate::format::{GcState, Manifest};
 use crate::ids::PackId;
-use crate::progress::Context;
-use crate::repository::{Repository, StoredManifest};
+use crate::index::IndexView;
+use crate::progress::{Context, Warning};
+use crate::repository::{Refreshed, Repository, StoredManifest};
 use crate::sync::lock;
 
 /// Packs that are asked for at once.
@@ -47,6 +49,12 @@ impl View {
         Ok(Self { state, avoid })
     }
 
+    /// What the index needs to know of it.
+    pub(super) fn for_index(&self) -> IndexView {
+        let GcState { epoch, table, .. } = self.state;
+        IndexView { epoch, table, avoid: self.avoid.clone() }
+    }
+
     /// Whether every pack of a manifest may be used.
     pub(super) fn allows(&self, manifest: &Manifest) -> bool {
         manifest.chunks.packs().iter().all(|pack| !self.avoid.contains(pack))
@@ -76,6 +84,31 @@ pub(super) fn is_settled(
         return Ok(false);
     }
     Ok(vouches(manifest, state.epoch) || missing(repository, packs, context)?.is_empty())
+}
+
+/// Makes now the time of the last use of a cache that turned out unchanged, if
+/// that was long ago. Looked at by the rules as it was, it vouches for its packs
+/// at today's epoch.
+pub(super) fn refresh(
+    repository: &Repository,
+    own: &StoredManifest,
+    now: &Manifest,
+    request: &SaveRequest,
+    context: Context<'_>,
+) {
+    let today = now.facts.saved;
+    if today.since(own.last_used()) < request.refresh_after {
+        return;
+    }
+    let mut manifest = own.manifest.clone();
+    manifest.facts.epoch = now.facts.epoch;
+    manifest.facts.saved = today;
+    manifest.facts.used = None;
+    match repository.replace_manifest(&manifest, &own.version) {
+        // Somebody else saved or used it, which does as well.
+        Ok(Refreshed::Yes | Refreshed::Changed) => {}
+        Err(error) => context.progress.warn(Warning::NotRefreshed { error: error.to_string() }),
+    }
 }
 
 /// Those of the packs that are not in the store.

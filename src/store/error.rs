@@ -82,6 +82,15 @@ impl StoreError {
         matches!(self.kind, StoreErrorKind::AlreadyExists | StoreErrorKind::VersionMismatch)
     }
 
+    /// Whether this user may not do it.
+    pub fn is_denied(&self) -> bool {
+        match &self.kind {
+            StoreErrorKind::Denied(_) => true,
+            StoreErrorKind::Remote(error) => error.kind == RemoteErrorKind::Denied,
+            _ => false,
+        }
+    }
+
     /// What a person can do about it, where that is known.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         match &self.kind {

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::size;
+
 /// Bytes that a tier may take if nobody says: a few dependency trees of
 /// several versions, on disks that have room for the trees themselves.
 pub const DEFAULT_SIZE: u64 = 10_000_000_000;
@@ -76,26 +78,9 @@ impl TierLocation {
     }
 }
 
-/// A whole number with a unit: powers of 1000 for kB, MB, GB and TB, of 1024
-/// for KiB, MiB, GiB and TiB; case does not matter. A bare number is refused:
-/// who forgets the unit rarely means bytes.
+/// A size that is given after a directory.
 fn parse_size(text: &str) -> Result<u64, InvalidTier> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
-        "b" => 1,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "tb" => 1_000_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "tib" => 1 << 40,
-        _ => return Err(InvalidTier::Size(text.to_owned())),
-    };
-    let size = number.parse().ok().and_then(|number: u64| number.checked_mul(scale));
-    match size {
+    match size::parse(text) {
         None => Err(InvalidTier::Size(text.to_owned())),
         Some(0) => Err(InvalidTier::Zero(text.to_owned())),
         Some(size) => Ok(size),

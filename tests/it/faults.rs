@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use larder::error::Error;
 use larder::files::{WalkOptions, WalkSource};
-use larder::format::Anchor;
+use larder::format::{Anchor, Lifetime};
 use larder::progress::{Context, NoProgress};
 use larder::relpath::RelPath;
 use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, restore};
@@ -18,6 +19,8 @@ use larder::store::{MemoryStore, When};
 use larder::verify::{VerifyRequest, verify};
 
 use crate::support::{Noise, Sandbox, assert_same, contents, listing, stage_areas, write};
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn save_request(tree: &Path) -> SaveRequest {
     SaveRequest {
@@ -35,6 +38,8 @@ pub(crate) fn save_request(tree: &Path) -> SaveRequest {
         allow_missing: false,
         skip_unreadable: false,
         reuse: true,
+        lifetime: Lifetime::ByPolicy,
+        refresh_after: DAY,
         records: None,
         tier: None,
     }
@@ -50,12 +55,13 @@ pub(crate) fn restore_request(to: &Path) -> RestoreRequest {
         delete_extra: true,
         owner: false,
         xattrs: false,
+        refresh_after: DAY,
         records: None,
         tier: None,
     }
 }
 
-fn with_context<T>(run: impl FnOnce(Context<'_>) -> T) -> T {
+pub(crate) fn with_context<T>(run: impl FnOnce(Context<'_>) -> T) -> T {
     let stop = AtomicBool::new(false);
     run(Context { progress: &NoProgress, stop: &stop })
 }
@@ -68,7 +74,7 @@ fn restore_from(store: &Arc<MemoryStore>, to: &Path) -> Result<RestoreReport, Er
     with_context(|context| restore(store.clone(), &restore_request(to), context))
 }
 
-fn sound(store: &Arc<MemoryStore>) {
+pub(crate) fn sound(store: &Arc<MemoryStore>) {
     let request = VerifyRequest { scope: None, keys: vec![], read_data: true };
     let report = with_context(|context| verify(store.clone(), &request, context)).unwrap();
     assert!(report.problems.is_empty(), "{:?}", report.problems);

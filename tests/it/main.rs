@@ -11,6 +11,7 @@ mod damage;
 mod delta;
 mod faults;
 mod fidelity;
+mod flush;
 mod incremental;
 mod kill;
 mod properties;

@@ -1,0 +1,163 @@
+//! `larder flush`.
+
+use larder::flush::{FlushReport, FlushRequest, Policy, Reason, RepackReport, Tally, flush};
+use larder::ids::PackId;
+use serde_json::{Value, json};
+
+use super::args;
+use super::exit::{Exit, Failure};
+use super::output::{self, RequestsJson, ago, bytes, seconds, things};
+use super::session::Session;
+
+pub(super) fn run(session: &Session, arguments: args::Flush) -> Result<Exit, Failure> {
+    let args::Flush { grace, longest_save, .. } = arguments;
+    if grace < longest_save {
+        return Err(Failure::ShortGrace { grace, longest_save });
+    }
+    let request = request(session, arguments);
+    let store =
+        if request.dry_run { session.store_for_reading()? } else { session.store_for_writing()? };
+    let report = flush(store.clone(), &request, session.context())?;
+    let took = session.done();
+    if session.json {
+        let mut printed = as_json(&report);
+        printed["requests"] = json!(RequestsJson::of(&store));
+        printed["seconds"] = json!(took.as_secs_f64());
+        output::json(&printed);
+    } else if !session.quiet {
+        print(&report, &seconds(took));
+    }
+    session.tell_requests(&store);
+    Ok(Exit::Success)
+}
+
+fn request(session: &Session, arguments: args::Flush) -> FlushRequest {
+    let key_ages = arguments.key_age.into_iter().map(|age| (age.pattern, age.age));
+    FlushRequest {
+        policy: Policy {
+            scope: (!arguments.scopes.all_scopes).then(|| session.scope.clone()),
+            age: arguments.age,
+            key_ages: key_ages.collect(),
+            pins: arguments.pin,
+            keep_last: arguments.keep_last,
+            max_size: arguments.max_size,
+        },
+        grace: arguments.grace,
+        repack: arguments.repack,
+        dry_run: arguments.dry_run,
+        take_over: arguments.take_over,
+        unfenced: arguments.unfenced,
+    }
+}
+
+fn as_json(report: &FlushReport) -> Value {
+    let ids = |packs: &[PackId]| packs.iter().map(PackId::to_string).collect::<Vec<_>>();
+    let tally = |tally: &Tally| json!({ "packs": ids(&tally.packs), "bytes": tally.bytes });
+    let removed: Vec<Value> = report
+        .removed
+        .iter()
+        .map(|removed| {
+            json!({
+                "scope": removed.scope,
+                "key": removed.key,
+                "reason": removed.reason,
+                "last_used": removed.last_used.unix(),
+            })
+        })
+        .collect();
+    let broken = report.broken.iter().map(|(scope, key)| json!({ "scope": scope, "key": key }));
+    let repacked = report.repacked.as_ref().map(|repacked| {
+        json!({
+            "packs": repacked.packs,
+            "moved_bytes": repacked.moved_bytes,
+            "dead_bytes": repacked.dead_bytes,
+            "packs_written": repacked.packs_written,
+            "manifests": repacked.manifests,
+            "manifests_changed": repacked.manifests_changed,
+        })
+    });
+    json!({
+        "dry_run": report.dry_run,
+        "busy_since": report.busy.map(|claim| claim.at.unix()),
+        "store_time": report.now.unix(),
+        "manifests": report.manifests,
+        "manifests_read": report.manifests_read,
+        "removed": removed,
+        "used_packs": report.used_packs,
+        "used_bytes": report.used_bytes,
+        "dead_bytes": report.dead_bytes,
+        "condemned": tally(&report.condemned),
+        "pardoned": tally(&report.pardoned),
+        "deleted": tally(&report.deleted),
+        "held": tally(&report.held),
+        "over_budget_bytes": report.over_budget,
+        "deltas_merged": report.deltas_merged,
+        "broken": broken.collect::<Vec<_>>(),
+        "repacked": repacked,
+    })
+}
+
+fn print(report: &FlushReport, took: &str) {
+    if let Some(claim) = report.busy {
+        let since = ago(report.now.since(claim.at));
+        output::line(format_args!(
+            "another flush of this store began {since}; nothing was done (if it was killed: \
+             --take-over)"
+        ));
+        return;
+    }
+    let would = if report.dry_run { "would be " } else { "" };
+    for removed in &report.removed {
+        let reason = match removed.reason {
+            Reason::Age => "not used since",
+            Reason::Ttl => "its time is over, used",
+            Reason::Size => "to make room, used",
+        };
+        output::line(format_args!(
+            "{would}removed {} in scope {}: {reason} {}",
+            removed.key,
+            removed.scope,
+            ago(report.now.since(removed.last_used)),
+        ));
+    }
+    let removed = things(report.removed.len() as u64, "cache");
+    let kept = report.manifests - report.removed.len() as u64;
+    output::line(format_args!("{removed} {would}removed, {} kept", output::count(kept)));
+    line_of("deleted", would, &report.deleted);
+    line_of("condemned", would, &report.condemned);
+    line_of("pardoned", would, &report.pardoned);
+    if let Some(repacked) = &report.repacked {
+        print_repacked(repacked, would);
+    }
+    if report.over_budget > 0 {
+        output::line(format_args!(
+            "{} above --max-size: what is left is pinned, kept by --keep-last, or in other scopes",
+            bytes(report.over_budget)
+        ));
+    }
+    output::line(format_args!(
+        "in use: {} in {}, of which {} are dead; waiting to be freed: {} in {} ({took})",
+        bytes(report.used_bytes),
+        things(report.used_packs, "pack"),
+        bytes(report.dead_bytes),
+        bytes(report.held.bytes),
+        things(report.held.packs.len() as u64, "pack"),
+    ));
+}
+
+fn line_of(verb: &str, would: &str, tally: &Tally) {
+    let packs = things(tally.packs.len() as u64, "pack");
+    if !tally.packs.is_empty() {
+        output::line(format_args!("{packs} {would}{verb}, {}", bytes(tally.bytes)));
+    }
+}
+
+fn print_repacked(repacked: &RepackReport, would: &str) {
+    output::line(format_args!(
+        "{} {would}repacked into {}: {} moved, {} become free",
+        things(repacked.packs, "pack"),
+        output::count(repacked.packs_written),
+        bytes(repacked.moved_bytes),
+        bytes(repacked.dead_bytes),
+    ));
+}
