@@ -24,9 +24,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A store, and trees to save in it.
-struct World {
-    sandbox: Sandbox,
-    store: Arc<MemoryStore>,
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) store: Arc<MemoryStore>,
 }
 
 pub(crate) fn policy() -> Policy {
@@ -52,12 +52,12 @@ pub(crate) fn flush_request() -> FlushRequest {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { sandbox: Sandbox::new(), store: Arc::new(MemoryStore::new()) }
     }
 
     /// A tree of some files of its own, and one that all trees have.
-    fn tree(&self, name: &str) -> PathBuf {
+    pub(crate) fn tree(&self, name: &str) -> PathBuf {
         let tree = self.sandbox.work(name);
         let mut noise = Noise(name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte)));
         for number in 0..4 {
@@ -67,17 +67,17 @@ impl World {
         tree
     }
 
-    fn try_save(&self, key: &str, tree: &Path) -> Result<SaveReport, Error> {
+    pub(crate) fn try_save(&self, key: &str, tree: &Path) -> Result<SaveReport, Error> {
         let request = larder::save::SaveRequest { key: key.parse().unwrap(), ..save_request(tree) };
         with_context(|context| save(self.store.clone(), &request, context))
     }
 
-    fn save(&self, key: &str, tree: &Path) -> SaveReport {
+    pub(crate) fn save(&self, key: &str, tree: &Path) -> SaveReport {
         self.try_save(key, tree).unwrap()
     }
 
     /// Restores a key, and fails unless it is this tree or a miss.
-    fn restore(&self, key: &str, tree: &Path) -> Hit {
+    pub(crate) fn restore(&self, key: &str, tree: &Path) -> Hit {
         let out = self.sandbox.path("out");
         let request = larder::restore::RestoreRequest {
             keys: vec![key.parse().unwrap()],
@@ -92,24 +92,24 @@ impl World {
         hit
     }
 
-    fn try_flush(&self, request: &FlushRequest) -> Result<FlushReport, Error> {
+    pub(crate) fn try_flush(&self, request: &FlushRequest) -> Result<FlushReport, Error> {
         with_context(|context| flush(self.store.clone(), request, context))
     }
 
-    fn flush(&self) -> FlushReport {
+    pub(crate) fn flush(&self) -> FlushReport {
         self.try_flush(&flush_request()).unwrap()
     }
 
-    fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         self.store.advance_clock(time);
     }
 
-    fn packs(&self) -> BTreeSet<PackId> {
+    pub(crate) fn packs(&self) -> BTreeSet<PackId> {
         let objects = self.store.contents().into_keys();
         objects.filter_map(|object| Layout::parse_pack(&object)).collect()
     }
 
-    fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         let objects = self.store.contents().into_keys();
         let keys = objects.filter_map(|object| Layout::parse_manifest(&object));
         keys.map(|(_, key)| key.to_string()).collect()
