@@ -153,7 +153,7 @@ Example:
 
 Prints `exact KEY`, `prefix KEY` or `miss`; the exit code is 0 for a hit, 3 for a miss.")]
     Lookup(Lookup),
-    /// List keys, the newest first
+    /// List keys, the last used first
     #[command(after_help = "Example:\n  larder list npm-")]
     List(List),
     /// Show what a key holds

@@ -111,15 +111,19 @@ fn print_repaired(session: &Session, repaired: &RepairReport) {
     for pack in &repaired.orphans {
         output::line(format_args!("orphan: pack {pack}"));
     }
-    output::line(format_args!(
-        "removed {}, made the index of {}, moved {} out of bad packs; {} without a cache ({}), \
-         which flushes will delete",
-        things(repaired.dropped.len() as u64, "cache"),
-        things(repaired.indexed_packs, "pack"),
-        bytes(repaired.moved_bytes),
-        things(repaired.orphans.len() as u64, "pack"),
-        bytes(repaired.orphan_bytes),
-    ));
+    let mut did = vec![format!("made the index of {}", things(repaired.indexed_packs, "pack"))];
+    if !repaired.dropped.is_empty() {
+        did.push(format!("removed {}", things(repaired.dropped.len() as u64, "cache")));
+    }
+    if repaired.moved_bytes > 0 {
+        did.push(format!("moved {} out of bad packs", bytes(repaired.moved_bytes)));
+    }
+    if !repaired.orphans.is_empty() {
+        let packs = things(repaired.orphans.len() as u64, "pack");
+        let size = bytes(repaired.orphan_bytes);
+        did.push(format!("left {packs} without a cache ({size}) for flushes to delete"));
+    }
+    output::line(did.join(", "));
 }
 
 fn print(session: &Session, report: &VerifyReport, took: &str) {

@@ -12,6 +12,7 @@ mod delta;
 mod faults;
 mod fidelity;
 mod flush;
+mod flush_cli;
 mod incremental;
 mod kill;
 mod properties;
