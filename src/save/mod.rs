@@ -8,6 +8,7 @@
 mod assemble;
 mod cut;
 mod dispatch;
+mod lookup;
 mod recall;
 
 use std::path::PathBuf;
@@ -94,6 +95,16 @@ pub fn save(
     request: &SaveRequest,
     context: Context<'_>,
 ) -> Result<SaveReport, Error> {
+    // Nothing collects garbage yet, so there is no state that says otherwise.
+    save_with_view(store, request, IndexView::default(), context)
+}
+
+fn save_with_view(
+    store: Arc<dyn Store>,
+    request: &SaveRequest,
+    view: IndexView,
+    context: Context<'_>,
+) -> Result<SaveReport, Error> {
     if request.if_absent && is_there(&store, request)? {
         return Ok(SaveReport { already_there: true, ..SaveReport::default() });
     }
@@ -116,7 +127,6 @@ pub fn save(
     context.check()?;
     report_left_out(&mut walked, request, context)?;
 
-    let view = IndexView::default();
     let epoch = view.epoch;
     let known = if request.reuse {
         KnownChunks::of(own.iter().chain(&near), view)
