@@ -8,6 +8,7 @@
 mod assemble;
 mod cut;
 mod dispatch;
+mod lookup;
 mod recall;
 mod settle;
 
