@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::format::{GcState, Mark, PACK_TRAILER_LEN, References};
+use crate::format::{GcState, Mark, References};
 use crate::ids::{PackId, TableId};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Warning};
@@ -227,14 +227,8 @@ impl Run<'_> {
         if is_same && state.table.is_some() {
             return Ok(state.table);
         }
-        // The footer begins where the last chunk ends. If that is in no manifest
-        // any more, who reads by this row finds no footer there, and goes without.
-        let footer = |pack: PackId| {
-            let start = living.get(&pack)?.end();
-            let end = survey.lens.get(&pack)?.checked_sub(PACK_TRAILER_LEN)?;
-            let range = u32::try_from(start).ok()?..u32::try_from(end).ok()?;
-            (!plan.left_over.contains(&pack) && !range.is_empty()).then_some(range)
-        };
-        table.write(self.repository, footer).map(Some)
+        let is_kept = |pack: &PackId| living.contains_key(pack) && !plan.left_over.contains(pack);
+        let len = |pack: PackId| survey.lens.get(&pack).copied().filter(|_| is_kept(&pack));
+        table.write(self.repository, len).map(Some)
     }
 }

@@ -199,7 +199,7 @@ fn read_living(
     pack: &Sparse<'_>,
 ) -> Result<Vec<(ChunkId, Location, Bytes)>, Error> {
     let object = Layout::pack(pack.id);
-    let (_, footer) = repository.pack_footer(pack.id, pack.len)?;
+    let footer = repository.pack_footer(pack.id, pack.len)?;
     let damaged = |source| Error::Damaged { object: object.clone(), source };
     let all = footer.locations(pack.id).map_err(damaged)?;
     let mut chunks = vec![];

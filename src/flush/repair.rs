@@ -119,12 +119,9 @@ fn act(
     let packs = repository.list_packs()?;
 
     let mut bad_packs = request.bad_packs.clone();
-    let (table, footers) = read_footers(repository, &packs, &mut bad_packs, context)?;
-    report.indexed_packs = footers.len() as u64;
-    let table = table.write(repository, |pack| {
-        let footer = footers.get(&pack)?;
-        Some(u32::try_from(footer.start).ok()?..u32::try_from(footer.end).ok()?)
-    })?;
+    let (table, lens) = read_footers(repository, &packs, &mut bad_packs, context)?;
+    report.indexed_packs = lens.len() as u64;
+    let table = table.write(repository, |pack| lens.get(&pack).copied())?;
     // No grace for these: who has them in use is moved, below.
     let mut next = claimed.state.clone();
     next.epoch += 1;
@@ -190,8 +187,8 @@ fn drop_manifests(
     Ok(())
 }
 
-/// Where the footer of each pack lies.
-type Footers = HashMap<PackId, std::ops::Range<u64>>;
+/// The length of each pack.
+type Lens = HashMap<PackId, u64>;
 
 /// Makes an index of what all packs say of themselves. Those that say nothing
 /// sound are bad.
@@ -200,13 +197,13 @@ fn read_footers(
     packs: &[ListedPack],
     bad_packs: &mut BTreeSet<PackId>,
     context: Context<'_>,
-) -> Result<(TableBuilder, Footers), Error> {
+) -> Result<(TableBuilder, Lens), Error> {
     context.progress.begin(Phase::Index, packs.len() as u64, 0);
     let queue: Vec<ListedPack> =
         packs.iter().filter(|pack| !bad_packs.contains(&pack.id)).copied().collect();
     let readers = READERS.min(queue.len());
     let queue = Mutex::new(queue.into_iter());
-    let read = Mutex::new((TableBuilder::default(), Footers::new()));
+    let read = Mutex::new((TableBuilder::default(), Lens::new()));
     let bad = Mutex::new(vec![]);
     let failure = FirstError::default();
     std::thread::scope(|threads| {
@@ -217,9 +214,9 @@ fn read_footers(
                     && let Some(pack) = next(&queue)
                 {
                     match repository.pack_footer(pack.id, pack.len) {
-                        Ok((range, footer)) => {
-                            let (table, footers) = &mut *lock(&read);
-                            footers.insert(pack.id, range);
+                        Ok(footer) => {
+                            let (table, lens) = &mut *lock(&read);
+                            lens.insert(pack.id, pack.len);
                             for (id, ..) in &footer.chunks {
                                 table.add(*id, pack.id);
                             }

@@ -1,8 +1,8 @@
 //! Index tables: which packs to ask for a chunk, for the whole store.
 //!
 //! A table lists *hooks*: those chunks whose ids end in enough zero bits. For
-//! each it names a pack that holds the chunk, and where in the pack the footer
-//! lies, which tells of all the pack's other chunks too. The table is two
+//! each it names a pack that holds the chunk, and how long that is: the footer
+//! at its end tells of all its other chunks too. The table is two
 //! objects: its *rows*, sorted by id, and a *filter*, which is small enough to be
 //! read whole. The filter rules out nearly all chunks that are not in the table,
 //! and says for each other one which few rows to look at.
@@ -66,15 +66,16 @@ impl IdPrefix {
     }
 }
 
-/// A row: a chunk, a pack that holds it, and where in the pack its footer lies.
+/// A row: a chunk, a pack that holds it, and how long that is: its footer lies at
+/// its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexRow {
     /// The chunk.
     pub chunk: IdPrefix,
     /// A pack that holds it.
     pub pack: PackId,
-    /// Where the pack's footer lies in it.
-    pub footer: Range<u32>,
+    /// Bytes of the pack.
+    pub pack_len: u64,
 }
 
 impl IndexRow {
@@ -86,22 +87,17 @@ impl IndexRow {
         let mut bytes = [0; Self::LEN];
         bytes[..8].copy_from_slice(&self.chunk.0.to_be_bytes());
         bytes[8..24].copy_from_slice(&self.pack.to_bytes());
-        bytes[24..28].copy_from_slice(&self.footer.start.to_le_bytes());
-        let len = self.footer.end - self.footer.start;
-        bytes[28..].copy_from_slice(&len.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.pack_len.to_le_bytes());
         bytes
     }
 
     fn from_bytes(bytes: &[u8; Self::LEN]) -> Result<Self, FormatError> {
         let (chunk, rest) = bytes.split_first_chunk().expect("a row has 32 bytes");
         let (pack, rest) = rest.split_first_chunk().expect("a row has 32 bytes");
-        let (start, rest) = rest.split_first_chunk().expect("a row has 32 bytes");
         let (len, _) = rest.split_first_chunk().expect("a row has 32 bytes");
-        let (start, len) = (u32::from_le_bytes(*start), u32::from_le_bytes(*len));
-        let end = start.checked_add(len).filter(|&end| end > start);
-        let end = end.ok_or(FormatError::Inconsistent("a row's footer lies nowhere"))?;
+        let pack_len = u64::from_le_bytes(*len);
         let chunk = IdPrefix(u64::from_be_bytes(*chunk));
-        Ok(Self { chunk, pack: PackId::from_bytes(*pack), footer: start..end })
+        Ok(Self { chunk, pack: PackId::from_bytes(*pack), pack_len })
     }
 }
 
@@ -310,7 +306,7 @@ mod tests {
 
     fn row(id: &ChunkId, number: u32) -> IndexRow {
         let pack = PackId::from_bytes([(number % 7) as u8; 16]);
-        IndexRow { chunk: IdPrefix::of(id), pack, footer: number + 8..number + 9 }
+        IndexRow { chunk: IdPrefix::of(id), pack, pack_len: number.into() }
     }
 
     /// Lays out those of these chunks that are hooks.
@@ -340,10 +336,10 @@ mod tests {
         assert_eq!((prefix.bucket(1), prefix.bucket(9), prefix.bucket(0)), (1, 0x100, 0));
         assert_eq!(prefix.fingerprint(), 3);
         assert!(prefix.is_hook(9) && !prefix.is_hook(10), "6 ends in one zero bit");
-        let row = IndexRow { chunk: prefix, pack: PackId::from_bytes([9; 16]), footer: 256..258 };
+        let row = IndexRow { chunk: prefix, pack: PackId::from_bytes([9; 16]), pack_len: 256 };
         let mut bytes = vec![0x80, 1, 2, 3, 4, 5, 6, 0];
         bytes.extend([9; 16]);
-        bytes.extend([0, 1, 0, 0, 2, 0, 0, 0]);
+        bytes.extend([0, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(row.to_bytes()[..], bytes);
     }
 
@@ -364,7 +360,7 @@ mod tests {
         let crowded = |number: u64| IndexRow {
             chunk: IdPrefix(number),
             pack: PackId::from_bytes([1; 16]),
-            footer: 8..9,
+            pack_len: 9,
         };
         (0..400).for_each(|number| writer.push(&crowded(number)));
         writer.push(&crowded(u64::MAX));
@@ -418,7 +414,7 @@ mod tests {
             writer.push(&IndexRow {
                 chunk: IdPrefix(prefix),
                 pack: PackId::from_bytes([0; 16]),
-                footer: 8..9,
+                pack_len: 9,
             });
         }
         let (bytes, rows) = writer.finish();

@@ -5,7 +5,6 @@
 //! is reached, fewer chunks are hooks from then on, and the others' rows go.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use super::objects;
 use crate::error::Error;
@@ -148,26 +147,25 @@ impl TableBuilder {
     }
 
     /// Puts the table into the store, with the rows of those packs of which
-    /// `footer` tells where their footer lies.
+    /// `len` tells how long they are.
     ///
     /// # Errors
     /// Those of the store.
     pub(crate) fn write(
         self,
         repository: &Repository,
-        footer: impl Fn(PackId) -> Option<Range<u32>>,
+        len: impl Fn(PackId) -> Option<u64>,
     ) -> Result<TableId, Error> {
-        let footers: Vec<Option<Range<u32>>> =
-            self.packs.list.iter().map(|pack| footer(*pack)).collect();
-        let is_kept = |number: u32| footers[number as usize].is_some();
+        let lens: Vec<Option<u64>> = self.packs.list.iter().map(|pack| len(*pack)).collect();
+        let is_kept = |number: u32| lens[number as usize].is_some();
         let mut sorted: Vec<(IdPrefix, u32)> =
             self.rows.into_iter().filter(|(_, number)| is_kept(*number)).collect();
         sorted.sort_unstable();
         let mut writer = IndexTableWriter::new(self.sample_bits, sorted.len());
         for (chunk, number) in sorted {
-            if let Some(footer) = footers[number as usize].clone() {
+            if let Some(pack_len) = lens[number as usize] {
                 let pack = self.packs.list[number as usize];
-                writer.push(&IndexRow { chunk, pack, footer });
+                writer.push(&IndexRow { chunk, pack, pack_len });
             }
         }
         let (filter, rows) = writer.finish();
@@ -182,17 +180,17 @@ impl TableBuilder {
         Self { sample_bits, ..Self::default() }
     }
 
-    /// Adds all that the packs of a store hold; gives where their footers lie.
-    pub(crate) fn add_all_packs(&mut self, repository: &Repository) -> HashMap<PackId, Range<u32>> {
-        let mut footers = HashMap::new();
+    /// Adds all that the packs of a store hold; gives how long they are.
+    pub(crate) fn add_all_packs(&mut self, repository: &Repository) -> HashMap<PackId, u64> {
+        let mut lens = HashMap::new();
         for pack in repository.list_packs().unwrap() {
-            let (range, footer) = repository.pack_footer(pack.id, pack.len).unwrap();
-            footers.insert(pack.id, range.start as u32..range.end as u32);
+            let footer = repository.pack_footer(pack.id, pack.len).unwrap();
+            lens.insert(pack.id, pack.len);
             for (id, ..) in footer.chunks {
                 self.add(id, pack.id);
             }
         }
-        footers
+        lens
     }
 }
 
@@ -246,20 +244,19 @@ mod tests {
         }
         builder.add(id(0), pack(9));
         assert_eq!((builder.rows(), builder.sample_bits()), (100, 0));
-        let table = builder.write(&repository, |_| Some(50..60)).unwrap();
+        let table = builder.write(&repository, |_| Some(50)).unwrap();
         let read = rows(&repository, table);
         assert!(read.is_sorted_by_key(|row| row.chunk) && read.len() == 100);
-        assert!(read.iter().all(|row| row.footer == (50..60) && row.pack != pack(9)));
+        assert!(read.iter().all(|row| row.pack_len == 50 && row.pack != pack(9)));
 
         let mut builder = begin(&repository, Some(table)).unwrap();
         assert_eq!((builder.rows(), builder.is_whole()), (100, true));
         builder.add(id(100), pack(7));
-        let but_one =
-            |found| (found != pack(1)).then_some(if found == pack(7) { 70..90 } else { 5..6 });
+        let but_one = |found| (found != pack(1)).then_some(if found == pack(7) { 70 } else { 5 });
         let read = rows(&repository, builder.write(&repository, but_one).unwrap());
         let packs: HashSet<_> = read.iter().map(|row| row.pack).collect();
         assert_eq!(packs, HashSet::from([pack(0), pack(2), pack(7)]));
-        assert_eq!(read.iter().find(|row| row.pack == pack(7)).unwrap().footer, 70..90);
+        assert_eq!(read.iter().find(|row| row.pack == pack(7)).unwrap().pack_len, 70);
         assert_eq!(read.len(), 68);
 
         let none = begin(&repository, Some(table)).unwrap().write(&repository, |_| None).unwrap();
@@ -283,7 +280,7 @@ mod tests {
         (0..10_000).for_each(|number| builder.add(id(number), pack(1)));
         assert_eq!(builder.rows(), hooks().len());
         let (_, repository) = store();
-        let table = builder.write(&repository, |_| Some(8..9)).unwrap();
+        let table = builder.write(&repository, |_| Some(9)).unwrap();
         let again = begin(&repository, Some(table)).unwrap();
         assert_eq!(again.sample_bits(), 2);
         assert_eq!(again.rows.keys().copied().collect::<HashSet<_>>(), hooks());
@@ -296,7 +293,7 @@ mod tests {
         let write = || {
             let mut builder = TableBuilder::default();
             (0..1000).for_each(|number| builder.add(id(number), pack(1)));
-            builder.write(&repository, |_| Some(8..9)).unwrap()
+            builder.write(&repository, |_| Some(9)).unwrap()
         };
         let lost = |table| {
             let builder = begin(&repository, Some(table)).unwrap();

@@ -62,41 +62,56 @@ pub(super) fn read_rows(
     decoded.map(Some).map_err(|source| Error::Damaged { object, source })
 }
 
-/// Reads what a pack holds, in one request, by the place of its footer.
+/// Bytes at a pack's end that tell where its footer begins.
+const TRAILER_LEN: usize = PACK_TRAILER_LEN as usize;
+
+/// How much of a pack's end is read for its footer: one part in so many. A chunk
+/// takes 40 bytes there, and some 30,000 before.
+const TAIL_PART: u64 = 512;
+
+/// The least that is read: as much again costs no time.
+const MIN_TAIL: u64 = 32 << 10;
+
+/// The longest footer that is read, in bytes: as of 100,000 chunks in a pack,
+/// which is some hundred times what they have.
+const MAX_FOOTER: u64 = 4 << 20;
+
+/// Reads what a pack of this length holds, in one request; in a second one, what
+/// the first lacks of a footer that is longer than most.
 pub(super) fn read_footer(
     repository: &Repository,
     pack: PackId,
-    footer: &Range<u32>,
+    pack_len: u64,
 ) -> Result<Option<Vec<(ChunkId, Location)>>, Error> {
     let object = Layout::pack(pack);
-    let footer = u64::from(footer.start)..u64::from(footer.end);
-    let chunks = match read_range(repository, &object, footer.start..footer.end + PACK_TRAILER_LEN)?
-    {
-        Found::Bytes(bytes) => chunks_by_footer(pack, &footer, &bytes),
-        Found::Outside => Err(FormatError::Truncated),
-        Found::Nothing => return Ok(None),
+    let damaged = |source| Error::Damaged { object: object.clone(), source };
+    let read = |range| match read_range(repository, &object, range)? {
+        Found::Bytes(bytes) => Ok(Some(bytes)),
+        Found::Outside => Err(damaged(FormatError::Truncated)),
+        Found::Nothing => Ok(None),
     };
-    chunks.map(Some).map_err(|source| Error::Damaged { object, source })
-}
-
-/// The chunks that a pack has by its last bytes, footer and trailer.
-fn chunks_by_footer(
-    pack: PackId,
-    footer: &Range<u64>,
-    bytes: &[u8],
-) -> Result<Vec<(ChunkId, Location)>, FormatError> {
-    let len = usize::try_from(footer.end - footer.start).map_err(|_| FormatError::Truncated)?;
-    let (body, trailer) = bytes.split_at_checked(len).ok_or(FormatError::Truncated)?;
-    // A wrong row leads to some other place, which is no fault of the pack's.
-    if footer_range(footer.end + PACK_TRAILER_LEN, trailer).as_ref() != Ok(footer) {
-        return Err(FormatError::Inconsistent("its footer is not where the index says"));
+    let tail_start = pack_len.saturating_sub((pack_len / TAIL_PART).max(MIN_TAIL));
+    let Some(tail) = read(tail_start..pack_len)? else { return Ok(None) };
+    let trailer_at = tail.len().saturating_sub(TRAILER_LEN);
+    let footer = footer_range(pack_len, &tail[trailer_at..]).map_err(damaged)?;
+    if footer.end - footer.start > MAX_FOOTER {
+        return Err(damaged(FormatError::Inconsistent("its footer is too long to be read")));
     }
-    let chunks = PackFooter::decode(body)?.locations(pack)?;
+    let mut body = vec![];
+    if footer.start < tail_start {
+        let Some(before) = read(footer.start..tail_start)? else { return Ok(None) };
+        body.extend_from_slice(&before);
+    }
+    let skip = footer.start.saturating_sub(tail_start);
+    body.extend_from_slice(&tail[usize::try_from(skip).unwrap_or(trailer_at)..trailer_at]);
+    let chunks = PackFooter::decode(&body).and_then(|footer| footer.locations(pack));
+    let chunks = chunks.map_err(damaged)?;
     match chunks.last() {
         Some((_, last)) if last.end() != footer.start => {
-            Err(FormatError::Inconsistent("its chunks do not end where its footer begins"))
+            let why = "its chunks do not end where its footer begins";
+            Err(damaged(FormatError::Inconsistent(why)))
         }
-        _ => Ok(chunks),
+        _ => Ok(Some(chunks)),
     }
 }
 

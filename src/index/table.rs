@@ -25,10 +25,6 @@ const MAX_BYTES: u64 = 2_000_000;
 /// Packs whose footers one save reads. At 32 MiB each, they hold 128 GiB.
 const MAX_PACKS: usize = 4096;
 
-/// The longest footer that is read, in bytes: as of 100,000 chunks in a pack,
-/// which is some hundred times what they have.
-const MAX_FOOTER: u32 = 4 << 20;
-
 /// Rows of a table that is read whole at the first need: 128 KiB cost less than a
 /// second request.
 const SMALL_TABLE: u32 = 4096;
@@ -193,18 +189,18 @@ impl Search {
         context: Context<'_>,
     ) -> Result<(), Error> {
         let mut packs = vec![];
-        for IndexRow { pack, footer, .. } in rows {
-            let is_of_use = !known.view.avoid.contains(pack) && footer.len() <= MAX_FOOTER as usize;
+        for IndexRow { pack, pack_len, .. } in rows {
+            let is_of_use = !known.view.avoid.contains(pack);
             if is_of_use && self.tried.len() < MAX_PACKS && self.tried.insert(*pack) {
-                packs.push((*pack, footer));
+                packs.push((*pack, *pack_len));
             }
         }
         let failure = Mutex::new(None);
-        for_each(packs, |(pack, footer)| {
+        for_each(packs, |(pack, len)| {
             if !known.has_room() || context.check().is_err() {
                 return;
             }
-            match objects::read_footer(repository, pack, footer) {
+            match objects::read_footer(repository, pack, len) {
                 Ok(Some(chunks)) => known.learn(chunks),
                 Ok(None) => {}
                 Err(error) if error.is_damage() => warn(context, &error),
@@ -304,15 +300,14 @@ mod tests {
             }
             store.put(&Layout::pack(id), pack.finish().into(), PutMode::Create).unwrap();
         }
-        let footers = builder.add_all_packs(&repository);
+        let lens = builder.add_all_packs(&repository);
         for number in packed..chunks {
             let pack = u128::from(number / 200).to_be_bytes();
             builder.add(chunk(number), PackId::from_bytes(pack));
         }
         assert!(builder.rows() <= IndexFilter::MAX_ROWS);
-        let elsewhere = 30_000_000..30_008_000;
-        let footer = |pack| Some(footers.get(&pack).unwrap_or(&elsewhere).clone());
-        let table = builder.write(&repository, footer).unwrap();
+        let len = |pack| Some(lens.get(&pack).copied().unwrap_or(32 << 20));
+        let table = builder.write(&repository, len).unwrap();
         store.take_calls();
         (store, repository, table)
     }

@@ -2,7 +2,6 @@
 
 mod gc;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -317,33 +316,20 @@ impl Repository {
         delta.map(Some).map_err(|source| Error::Damaged { object: listed.object.clone(), source })
     }
 
-    /// Where a pack's footer lies, by one small request.
+    /// Reads what a pack says of itself, in two small requests.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it is no pack of this length; a [`StoreError`] if it
-    /// is not there.
-    fn footer_range(&self, pack: PackId, len: u64) -> Result<Range<u64>, Error> {
+    /// [`Error::Damaged`] if it is no sound pack; a [`StoreError`] if it is not
+    /// there.
+    pub fn pack_footer(&self, pack: PackId, len: u64) -> Result<PackFooter, Error> {
         let object = Layout::pack(pack);
         let damaged = |source| Error::Damaged { object: object.clone(), source };
         let trailer_start =
             len.checked_sub(PACK_TRAILER_LEN).ok_or(FormatError::Truncated).map_err(damaged)?;
         let trailer = self.store.get_range(&object, trailer_start..len)?;
-        footer_range(len, &trailer).map_err(damaged)
-    }
-
-    /// Reads what a pack says of itself, in two small requests, and tells where
-    /// in the pack it says so.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] if it is no sound pack; a [`StoreError`] if it is not
-    /// there.
-    pub fn pack_footer(&self, pack: PackId, len: u64) -> Result<(Range<u64>, PackFooter), Error> {
-        let object = Layout::pack(pack);
-        let range = self.footer_range(pack, len)?;
-        let footer = self.store.get_range(&object, range.clone())?;
-        let footer = PackFooter::decode(&footer);
-        let footer = footer.map_err(|source| Error::Damaged { object, source })?;
-        Ok((range, footer))
+        let range = footer_range(len, &trailer).map_err(damaged)?;
+        let footer = self.store.get_range(&object, range)?;
+        PackFooter::decode(&footer).map_err(damaged)
     }
 
     /// The packs that are in the store.

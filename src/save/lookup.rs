@@ -256,9 +256,9 @@ mod tests {
         /// Puts a table of all packs in the place of the deltas.
         fn consolidate(&self, sample_bits: u8) -> IndexView {
             let mut builder = TableBuilder::sampling_by(sample_bits);
-            let footers = builder.add_all_packs(&self.repository);
-            let footer = |pack| footers.get(&pack).cloned();
-            let table = Some(builder.write(&self.repository, footer).unwrap());
+            let lens = builder.add_all_packs(&self.repository);
+            let len = |pack| lens.get(&pack).copied();
+            let table = Some(builder.write(&self.repository, len).unwrap());
             let deltas = self.repository.list_deltas(0).unwrap();
             let keys: Vec<ObjectKey> = deltas.into_iter().map(|delta| delta.object).collect();
             self.store.delete(&keys).unwrap();
@@ -375,7 +375,7 @@ mod tests {
         check(&|store| store.flip_byte(&filter, 60), 1);
         check(&|store| store.corrupt(&rows, |rows| rows.fill(0)), 1);
         check(&|store| store.corrupt(&rows, |rows| rows.reverse()), 1);
-        // All rows lead to places without a footer.
+        // All rows lead to packs of another length.
         let shift = |rows: &mut Vec<u8>| {
             rows.iter_mut().skip(24).step_by(IndexRow::LEN).for_each(|at| *at ^= 1);
         };
@@ -388,7 +388,7 @@ mod tests {
         let pristine = Case::new();
         let view = pristine.consolidate(0);
         let rows = Layout::table_rows(view.table.unwrap());
-        // Chunk, both halves of the pack, footer: each byte in a row of its own.
+        // Chunk, both halves of the pack, its length: each byte in a row of its own.
         for part in 0..4 {
             let case = pristine.again();
             for row in 0..8 {

@@ -32,7 +32,7 @@ pub(super) fn check(
     let object = Layout::pack(pack);
     let Some(len) = len else { return Ok(missing(object)) };
     let said = match repository.pack_footer(pack, len) {
-        Ok((_, footer)) => footer.locations(pack).unwrap_or_default(),
+        Ok(footer) => footer.locations(pack).unwrap_or_default(),
         Err(error) if error.is_damage() => {
             return Ok(Verdict { is_lost: true, is_bad: true, ..Verdict::of(error) });
         }
