@@ -101,12 +101,14 @@ impl TableBuilder {
         !self.lost
     }
 
+    #[cfg(test)]
     /// How many bits of an id are zero in all chunks that have a row by now: if
     /// none, the table has all chunks that were added.
     pub(crate) fn sample_bits(&self) -> u8 {
         self.sample_bits
     }
 
+    #[cfg(test)]
     /// How many rows there are by now.
     pub(crate) fn rows(&self) -> usize {
         self.rows.len()

@@ -13,7 +13,6 @@
 //! the bound, a chunk that is there may be uploaded again, which costs space and
 //! nothing else.
 
-#[allow(dead_code, reason = "a flush builds tables, and there is none yet")]
 mod build;
 mod deltas;
 mod near;
@@ -31,7 +30,6 @@ use crate::progress::{Context, Warning};
 use crate::repository::{Repository, StoredManifest};
 use crate::sync::lock;
 
-#[allow(unused_imports, reason = "a flush builds tables, and there is none yet")]
 pub(crate) use build::TableBuilder;
 pub(crate) use near::near_manifests;
 use table::{Search, Table};

@@ -158,7 +158,7 @@ fn an_unreadable_state_is_made_anew() {
     assert!(epoch(&world) > before + 1);
     assert!(check(&world).problems.is_empty());
     // What was condemned still is: nobody refers to it.
-    assert_eq!(world.save("a", &a).reused_chunks, 1, "only the shared file, of b's pack");
+    assert_eq!(world.save("a", &a).reused_chunks, 2, "only the shared file, of b's pack");
     world.pass(2 * DAY);
     assert_eq!(world.flush().deleted.packs, condemned);
     assert_eq!(world.restore("a", &a), Hit::Exact);
