@@ -41,6 +41,8 @@ pub(crate) enum Fate {
     Said,
     /// It was killed, or failed: what it did until then may be there.
     Silent,
+    /// It said that it did nothing.
+    Nothing,
 }
 
 /// One run of `larder save`.
@@ -58,6 +60,7 @@ impl Save {
         match self.fate {
             Fate::Running => f64::INFINITY,
             Fate::Said => self.ended,
+            Fate::Nothing => f64::NEG_INFINITY,
             Fate::Silent => self.ended + LATE,
         }
     }
@@ -203,7 +206,8 @@ impl Ledger {
         content: u64,
         (began, ended): (Moment, Moment),
     ) -> Result<(), String> {
-        let saved = self.saves(slot).iter().filter(|save| save.content == content);
+        let saved = self.saves(slot).iter();
+        let saved = saved.filter(|save| save.content == content && save.fate != Fate::Nothing);
         let mut saved = saved.filter(|save| save.began <= ended).peekable();
         if saved.peek().is_none() {
             return Err(format!("{slot} holds content {content}, which was never saved there"));
@@ -224,8 +228,11 @@ impl Ledger {
         slot: &Slot,
         (began, ended): (Moment, Moment),
     ) -> Result<(), String> {
-        let unsaid =
-            |save: &&Save| save.began <= ended && (save.fate != Fate::Said || save.ended > began);
+        let unsaid = |save: &&Save| match save.fate {
+            Fate::Running | Fate::Silent => save.began <= ended,
+            Fate::Said => save.began <= ended && save.ended > began,
+            Fate::Nothing => false,
+        };
         let mut unsaid = self.saves(slot).iter().filter(unsaid);
         if unsaid.any(|save| !self.is_replaced(slot, save, began)) {
             return Ok(());

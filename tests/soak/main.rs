@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let log = top.keep().join("log");
+    let log = world.options.log.clone().unwrap_or(log);
     eprintln!("soak: FAILED; {}", world.place.describe(&log));
     ExitCode::FAILURE
 }
@@ -93,7 +94,10 @@ fn soak(world: &World) {
             .flat_map(|(count, work)| (0..count).map(move |number| (work, number)))
             .map(|(work, number)| threads.spawn(move || work(world, number)))
             .collect();
-        watch(world);
+        let watched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| watch(world)));
+        if watched.is_err() {
+            world.violation("the soak itself panicked");
+        }
         for thread in started {
             if thread.join().is_err() {
                 world.violation("the soak itself panicked");

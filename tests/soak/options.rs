@@ -48,6 +48,10 @@ pub(crate) struct Options {
     /// What random choices begin with [default: the time]
     #[arg(long, default_value_t = crate::sandbox::nanos_now())]
     pub(crate) seed: u64,
+    /// Where a line for each process goes [default: a temporary file, which is
+    /// kept if something is wrong]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
     /// Print the summary as one JSON object
     #[arg(long)]
     pub(crate) json: bool,

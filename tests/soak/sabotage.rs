@@ -1,5 +1,6 @@
 //! Breaking the store behind larder's back, to see that the soak notices.
 
+use larder::format::Layout;
 use serde_json::Value;
 
 use crate::ledger::Slot;
@@ -11,12 +12,18 @@ use crate::world::{SCOPES, World};
 /// The machine of the saboteur.
 const MACHINE: &str = "saboteur";
 
+/// A cache that no flush may remove, and nobody else saves.
+pub(crate) fn victim() -> Slot {
+    Slot::new(SCOPES[0], "keep-victim")
+}
+
 /// What is to be done when half of the time is over.
 pub(crate) fn strike(world: &World) {
     let Some(sabotage) = world.options.sabotage else { return };
     world.machine(MACHINE);
-    let slot = Slot::new(SCOPES[0], "keep");
-    let manifest = format!("manifests/{}/keep", SCOPES[0].replace('/', "%2F"));
+    let slot = victim();
+    let manifest = Layout::manifest(&slot.scope.parse().unwrap(), &slot.key.parse().unwrap());
+    let manifest = manifest.unwrap().to_string();
     save_once(world, MACHINE, &slot);
     match sabotage {
         Sabotage::Pack => packs(world, &slot).iter().for_each(|pack| world.place.delete(pack)),

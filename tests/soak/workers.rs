@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::ledger::{Fate, Lifetime, Removal, Rules, SaveId, Slot};
 use crate::options::Sabotage;
 use crate::process::{Ended, Plan};
+use crate::sabotage::victim;
 use crate::sandbox::Noise;
 use crate::trees::{Tree, stamp_of};
 use crate::world::{SCOPES, World};
@@ -16,7 +17,7 @@ use crate::world::{SCOPES, World};
 const STEADY: u64 = 3;
 
 /// Saves after which the key that changes its name does so, about.
-const RENAMED: u64 = 5;
+const RENAMED: u64 = 2;
 
 /// `larder` takes arguments that are text.
 fn words(words: &[&str]) -> Vec<String> {
@@ -82,6 +83,8 @@ fn slot_to_save(world: &World, noise: &mut Noise) -> Slot {
 impl<'w> Saver<'w> {
     fn new(world: &'w World, machine: String) -> Self {
         let root = world.machine(&machine).join("work/tree");
+        // What another saver of this machine left.
+        let _ = fs::remove_dir_all(&root);
         fs::create_dir_all(&root).unwrap();
         Self { world, machine, root, now: Tree::default() }
     }
@@ -122,7 +125,7 @@ impl<'w> Saver<'w> {
     fn judge(&self, slot: &Slot, content: u64, id: &SaveId, ended: &Ended) {
         let world = self.world;
         let fate = match ended.code {
-            Some(0) if ended.is("/already_there") => Fate::Silent,
+            Some(0) if ended.is("/already_there") => Fate::Nothing,
             Some(0) => Fate::Said,
             _ => Fate::Silent,
         };
@@ -182,6 +185,9 @@ pub(crate) fn restore(world: &World, number: u64) {
 
 /// What is to be restored, and the prefix to fall back to.
 fn slot_to_restore(world: &World, noise: &mut Noise) -> (Slot, Option<String>) {
+    if world.options.sabotage.is_some() && noise.below(4) == 0 {
+        return (victim(), None);
+    }
     let scope = SCOPES[noise.below(2) as usize];
     let key = match noise.below(20) {
         0 | 1 => "keep".to_owned(),

@@ -64,7 +64,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl World {
     pub(crate) fn new(options: Options, place: Place, top: PathBuf) -> Self {
-        let log = Mutex::new(File::create(top.join("log")).unwrap());
+        let log = options.log.clone().unwrap_or_else(|| top.join("log"));
+        let log = Mutex::new(File::create(log).unwrap());
         let ledger = Ledger::new(place.uses_count());
         Self {
             options,
