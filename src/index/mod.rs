@@ -115,7 +115,7 @@ impl KnownChunks {
     /// cannot be read is left out with a warning.
     pub(crate) fn load_index(&self, repository: &Repository, context: Context<'_>) {
         self.index.get_or_init(|| {
-            read_deltas(repository, context).unwrap_or_else(|error| {
+            read_deltas(repository, &self.view, context).unwrap_or_else(|error| {
                 context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
                 HashMap::new()
             })
@@ -129,11 +129,15 @@ impl fmt::Debug for KnownChunks {
     }
 }
 
+/// What the deltas say of packs that may be relied on: one that is more than an
+/// epoch old was put by a save that was slow, and what it names may be gone
+/// (`docs/protocol.md`, S2).
 fn read_deltas(
     repository: &Repository,
+    view: &IndexView,
     context: Context<'_>,
 ) -> Result<HashMap<ChunkId, Location>, Error> {
-    let mut deltas = repository.list_deltas(0)?;
+    let mut deltas = repository.list_deltas(view.epoch.saturating_sub(1))?;
     // Their names are ULIDs: the last in order are the newest.
     deltas.reverse();
     let mut bytes = 0;
@@ -151,7 +155,11 @@ fn read_deltas(
                         break;
                     }
                     match repository.delta(&object) {
-                        Ok(Some(delta)) => lock(&known).extend(delta.chunks.rows().iter().copied()),
+                        Ok(Some(delta)) => {
+                            let rows = delta.chunks.rows().iter().copied();
+                            let may_be_used = rows.filter(|(_, at)| !view.avoid.contains(&at.pack));
+                            lock(&known).extend(may_be_used);
+                        }
                         // Deleted meanwhile.
                         Ok(None) => {}
                         Err(error) => {

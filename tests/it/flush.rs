@@ -299,6 +299,40 @@ fn a_condemned_pack_is_not_reused() {
     sound(&world.store);
 }
 
+/// A save was paused for longer than two grace periods, just before it put its
+/// index delta; the cache itself was replaced meanwhile, and its pack deleted.
+/// The next save of the same contents believed the delta, and said that it had
+/// succeeded. The soak found it: a save that flushes overtook meets its own delta
+/// when it begins again.
+#[test]
+fn a_delta_that_comes_late_is_not_believed() {
+    let world = World::new();
+    let a = world.tree("a");
+    world.save("a", &a);
+    let mut objects = world.store.contents().into_iter();
+    let delta = objects.find(|(key, _)| Layout::parse_delta(key).is_some()).unwrap();
+    let come_late = || {
+        let (key, body) = delta.clone();
+        world.store.put(&key, body, larder::store::PutMode::Overwrite).unwrap();
+    };
+    world.pass(20 * DAY);
+    assert_eq!(world.flush().condemned.packs.len(), 1);
+    // One epoch later, its pack is condemned.
+    come_late();
+    let report = world.save("b", &a);
+    assert_eq!(report.new_chunks, report.chunks, "a condemned pack is reused");
+    world.pass(2 * DAY);
+    assert_eq!(world.flush().deleted.packs.len(), 1);
+    assert_eq!(world.restore("b", &a), Hit::Exact);
+    // Two epochs later, it is gone.
+    let b = Layout::manifest(&"default".parse().unwrap(), &"b".parse().unwrap()).unwrap();
+    world.store.delete(&[b]).unwrap();
+    come_late();
+    world.save("c", &a);
+    assert_eq!(world.restore("c", &a), Hit::Exact);
+    sound(&world.store);
+}
+
 #[test]
 fn what_is_used_again_is_pardoned() {
     let world = World::new();
