@@ -203,7 +203,11 @@ impl World {
         let (early, pause) = (some_time(mean * 1.3), some_time(self.options.grace() as f64 * 1.5));
         let mut plan = Plan::default();
         let fate = noise.below(100);
-        let Options { kill_percent, pause_percent, .. } = self.options;
+        let Options { kill_percent, mut pause_percent, .. } = self.options;
+        if kind == "flush" {
+            // Many have nothing to do, and are over before that.
+            pause_percent *= 2;
+        }
         if fate < kill_percent {
             plan.kill = Some(early);
         } else if fate < kill_percent + pause_percent {
