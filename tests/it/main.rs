@@ -15,5 +15,6 @@ mod flush;
 mod incremental;
 mod kill;
 mod properties;
+mod soak;
 mod support;
 mod tier;

@@ -137,6 +137,8 @@ fn tell(world: &World) {
         printed["seed"] = json!(world.options.seed);
         printed["violations"] = json!(world.violations());
         println!("{printed}");
+    } else if world.options.is_test() && world.is_sound() {
+        println!("soak: {}; ok", figures.line());
     } else {
         println!("{}", figures.table());
         println!("{seconds:.0} s, seed {}", world.options.seed);

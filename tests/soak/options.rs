@@ -115,6 +115,11 @@ impl Options {
         self.list || self.ignored || is_listed || self.skip.iter().any(is_meant)
     }
 
+    /// Whether it is a test among others, which says little if all is well.
+    pub(crate) fn is_test(&self) -> bool {
+        self.minutes + self.seconds == 0.0 && !self.json
+    }
+
     /// How long processes come and go, in seconds.
     pub(crate) fn duration(&self) -> f64 {
         match self.minutes * 60.0 + self.seconds {
