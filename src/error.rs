@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::files::FileError;
-use crate::format::{FormatError, LayoutError, MarkerError};
+use crate::format::{FormatError, Layout, LayoutError, MarkerError};
 use crate::ids::ChunkId;
 use crate::object_key::ObjectKey;
 use crate::store::StoreError;
@@ -112,8 +112,12 @@ impl Error {
             Self::NotAStore { .. } => {
                 "give --store an empty or new place, or an existing larder store"
             }
+            Self::Damaged { object, .. } if *object == Layout::gc_state() => {
+                "`larder verify --repair` makes it anew"
+            }
             Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. } => {
-                "save the cache anew with --no-reuse; `larder verify --read-data` lists all damage"
+                "save the cache anew with --no-reuse; or `larder verify --read-data --repair` \
+                 removes all that is damaged, and the next saves bring it back"
             }
             Self::Name(_) => "use a shorter key or scope",
             Self::File(error) => error.hint()?,

@@ -12,7 +12,7 @@
 //! [plans](chunking::plan) the chunks: bundles of neighbouring small files, and
 //! large files that FastCDC cuts. What the local [stat record](records) vouches
 //! for is not read again; everything else is read, cut and hashed on all cores.
-//! Chunks that the store has (as the nearest manifests and the index deltas
+//! Chunks that the store has (as the nearest manifests and the index
 //! tell) are dropped, the others compressed and put into packs, which are
 //! uploaded while the rest is still being read. The
 //! [manifest](format::Manifest) comes last and makes all of it visible at once.

@@ -21,6 +21,8 @@ pub enum Phase {
     Verify,
     /// Reading manifests, to tell what is in use.
     Mark,
+    /// Reading what packs say of themselves, for a new index.
+    Index,
     /// Moving what is in use out of packs that are mostly not.
     Repack,
 }

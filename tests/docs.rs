@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const COMMANDS: [&str; 9] =
-    ["save", "restore", "lookup", "list", "show", "delete", "verify", "stats", "doctor"];
+const COMMANDS: [&str; 10] =
+    ["save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats", "doctor"];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

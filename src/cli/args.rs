@@ -153,7 +153,7 @@ Example:
 
 Prints `exact KEY`, `prefix KEY` or `miss`; the exit code is 0 for a hit, 3 for a miss.")]
     Lookup(Lookup),
-    /// List keys, the newest first
+    /// List keys, the last used first
     #[command(after_help = "Example:\n  larder list npm-")]
     List(List),
     /// Show what a key holds
@@ -173,7 +173,10 @@ used; the space of removed caches is freed by the flushes after, once --grace ha
 All ages are by the clock of the store.")]
     Flush(Flush),
     /// Check that caches can be restored
-    #[command(after_help = "Example:\n  larder verify --read-data")]
+    #[command(after_help = "\
+Examples:
+  larder verify --read-data
+  larder verify --read-data --repair")]
     Verify(Verify),
     /// Tell how much is stored, and what deduplication and compression save
     #[command(after_help = "Example:\n  larder stats --all-scopes")]
@@ -420,6 +423,19 @@ pub(super) struct Verify {
     /// Read every byte and check it against its hash
     #[arg(long)]
     pub(super) read_data: bool,
+
+    /// Remove caches that cannot be restored, so that the next saves bring them back, and make
+    /// the index anew from the packs; in all scopes
+    #[arg(long, conflicts_with = "keys")]
+    pub(super) repair: bool,
+
+    /// With --repair: begin although a flush began lately and has not finished
+    #[arg(long, requires = "repair")]
+    pub(super) take_over: bool,
+
+    /// With --repair: go on although the store has no conditional writes; no flush runs meanwhile
+    #[arg(long, requires = "repair")]
+    pub(super) unfenced: bool,
 
     #[command(flatten)]
     pub(super) scopes: AllScopes,

@@ -109,12 +109,12 @@ fn print(report: &FlushReport, took: &str) {
     let would = if report.dry_run { "would be " } else { "" };
     for removed in &report.removed {
         let reason = match removed.reason {
-            Reason::Age => "not used since",
-            Reason::Ttl => "its time is over, used",
-            Reason::Size => "to make room, used",
+            Reason::Age => "",
+            Reason::Ttl => ", longer than its --ttl",
+            Reason::Size => ", and room is needed",
         };
         output::line(format_args!(
-            "{would}removed {} in scope {}: {reason} {}",
+            "{would}removed: {} in scope {}, last used {}{reason}",
             removed.key,
             removed.scope,
             ago(report.now.since(removed.last_used)),

@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, arguments: &args::List) -> Result<Exit, Fai
     session.done();
     if session.json {
         let caches = listed.iter().map(|found| {
-            json!({ "scope": found.scope, "key": found.key, "saved": unix(found.modified) })
+            json!({ "scope": found.scope, "key": found.key, "last_used": unix(found.modified) })
         });
         let caches: Vec<_> = caches.collect();
         output::json(&json!({ "caches": caches, "requests": RequestsJson::of(&store) }));

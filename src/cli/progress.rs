@@ -116,6 +116,7 @@ impl Progress for Display {
             Phase::Restore => "restoring",
             Phase::Verify => "verifying",
             Phase::Mark => "reading manifests",
+            Phase::Index => "indexing",
             Phase::Repack => "repacking",
         };
         state.began = Instant::now();

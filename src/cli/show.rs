@@ -1,6 +1,6 @@
 //! `larder show`.
 
-use larder::format::{Entry, Kind, Manifest, Mount, Tree};
+use larder::format::{Entry, Kind, Lifetime, Manifest, Mount, Tree};
 use larder::relpath::display;
 use larder::repository::Repository;
 use serde_json::{Value, json};
@@ -102,12 +102,19 @@ fn as_json(manifest: &Manifest, files: bool) -> Value {
     let tree = &manifest.tree;
     let mounts: Vec<String> = tree.mounts().iter().map(ToString::to_string).collect();
     let packs: Vec<String> = manifest.chunks.packs().iter().map(ToString::to_string).collect();
+    let ttl = match manifest.facts.lifetime {
+        Lifetime::For(ttl) => Some(ttl.as_secs()),
+        Lifetime::ByPolicy | Lifetime::Pinned => None,
+    };
     let mut value = json!({
         "hit": "exact",
         "key": manifest.key,
         "scope": manifest.scope,
         "writer": manifest.writer,
         "created": manifest.created,
+        "saved": manifest.facts.saved.unix(),
+        "ttl": ttl,
+        "pinned": manifest.facts.lifetime == Lifetime::Pinned,
         "mounts": mounts,
         "entries": tree.entries().len(),
         "files": tree.file_count(),

@@ -157,7 +157,7 @@ impl Probe<'_> {
                 start.wait();
                 // A delete may begin with a look. So does every other change:
                 // which of the two should come first depends on the service.
-                if racer % 2 == 0 {
+                if racer.is_multiple_of(2) {
                     self.store.head(&key)?;
                 }
                 self.store.put(&key, body("new"), PutMode::IfMatch(version.clone()))

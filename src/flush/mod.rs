@@ -10,6 +10,7 @@ mod marks;
 mod plan;
 mod policy;
 mod repack;
+mod repair;
 mod report;
 mod sweep;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use marks::{Marked, Marks};
 use plan::{Living, Plan};
 pub use policy::{Policy, Reason};
 pub use repack::RepackReport;
+pub use repair::{RepairReport, RepairRequest, repair};
 pub use report::{FlushReport, Removed, Tally};
 
 /// What to flush, and how.

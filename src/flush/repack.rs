@@ -45,11 +45,12 @@ pub struct RepackReport {
     pub manifests_changed: u64,
 }
 
-/// A pack that is mostly not in use.
-struct Sparse<'a> {
-    id: PackId,
-    len: u64,
-    extents: &'a Extents,
+/// A pack to be emptied, such as one that is mostly not in use.
+pub(super) struct Sparse<'a> {
+    pub(super) id: PackId,
+    pub(super) len: u64,
+    /// What of it is in use.
+    pub(super) extents: &'a Extents,
 }
 
 /// Packs of which less than half is in use, the sparsest first.
@@ -103,21 +104,32 @@ pub(super) fn repack(
     context: Context<'_>,
 ) -> Result<RepackReport, Error> {
     let sparse = sparse(living, survey, plan);
-    let bytes: u64 = sparse.iter().map(|pack| pack.extents.bytes()).sum();
-    context.progress.begin(Phase::Repack, sparse.len() as u64, bytes);
+    empty(repository, claimed, &sparse, survey.staying(), context)
+}
+
+/// Moves what is in use out of these packs, for these manifests.
+pub(super) fn empty<'a>(
+    repository: &Repository,
+    claimed: &mut Claimed<'_>,
+    packs: &[Sparse<'_>],
+    manifests: impl Iterator<Item = &'a Marked>,
+    context: Context<'_>,
+) -> Result<RepackReport, Error> {
+    let bytes: u64 = packs.iter().map(|pack| pack.extents.bytes()).sum();
+    context.progress.begin(Phase::Repack, packs.len() as u64, bytes);
     let mut report = RepackReport::default();
-    if sparse.is_empty() {
+    if packs.is_empty() {
         return Ok(report);
     }
     // Each but the last is at least half full. Ids that are not used cost nothing.
     let count = 2 * bytes.div_ceil(PACK_TARGET as u64) + 1;
     let filled: BTreeSet<PackId> = (0..count).map(|_| PackId::generate()).collect();
-    let emptied = sparse.iter().map(|pack| pack.id).collect();
+    let emptied = packs.iter().map(|pack| pack.id).collect();
     let announced = Repacking { emptied, filled: filled.clone() };
     claimed.put(GcState { repacking: Some(announced), ..claimed.state.clone() })?;
 
-    let (moves, emptied) = copy(repository, &sparse, filled, &mut report, context)?;
-    for marked in survey.staying().filter(|marked| refers_to(marked, &emptied)) {
+    let (moves, emptied) = copy(repository, packs, filled, &mut report, context)?;
+    for marked in manifests.filter(|marked| refers_to(marked, &emptied)) {
         context.check()?;
         match move_manifest(repository, marked, &moves)? {
             Refreshed::Yes => report.manifests += 1,
@@ -187,7 +199,7 @@ fn read_living(
     pack: &Sparse<'_>,
 ) -> Result<Vec<(ChunkId, Location, Bytes)>, Error> {
     let object = Layout::pack(pack.id);
-    let footer = repository.pack_footer(pack.id, pack.len)?;
+    let (_, footer) = repository.pack_footer(pack.id, pack.len)?;
     let damaged = |source| Error::Damaged { object: object.clone(), source };
     let all = footer.locations(pack.id).map_err(damaged)?;
     let mut chunks = vec![];

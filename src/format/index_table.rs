@@ -81,7 +81,8 @@ impl IndexRow {
     /// Bytes of a row: row *n* lies at *n* times that.
     pub const LEN: usize = 32;
 
-    fn to_bytes(&self) -> [u8; Self::LEN] {
+    /// The row's bytes.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[..8].copy_from_slice(&self.chunk.0.to_be_bytes());
         bytes[8..24].copy_from_slice(&self.pack.to_bytes());
@@ -113,6 +114,8 @@ pub struct IndexFilter {
     starts: Vec<u32>,
     /// A byte for each row.
     fingerprints: Vec<u8>,
+    /// The hash of all rows, for who reads all of them.
+    hash: [u8; 32],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +124,7 @@ struct Wire {
     bucket_bits: u8,
     counts: ByteBuf,
     fingerprints: ByteBuf,
+    rows: ByteBuf,
 }
 
 impl IndexFilter {
@@ -157,8 +161,12 @@ impl IndexFilter {
         if rows as usize != wire.fingerprints.len() || rows as usize > MAX_ROWS {
             return Err(FormatError::Inconsistent("the filter has not the rows that it says"));
         }
+        let Ok(hash) = wire.rows.as_slice().try_into() else {
+            return Err(FormatError::Inconsistent("the filter has no hash of its rows"));
+        };
         let Wire { sample_bits, bucket_bits, .. } = wire;
-        Ok(Self { sample_bits, bucket_bits, starts, fingerprints: wire.fingerprints.into_vec() })
+        let fingerprints = wire.fingerprints.into_vec();
+        Ok(Self { sample_bits, bucket_bits, starts, fingerprints, hash })
     }
 
     /// A chunk is in the table only if its id ends in so many zero bits.
@@ -169,6 +177,11 @@ impl IndexFilter {
     /// How many rows the table has.
     pub fn rows(&self) -> u32 {
         self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// The `blake3` of all rows.
+    pub fn rows_hash(&self) -> &[u8; 32] {
+        &self.hash
     }
 
     /// Whether the table tells of this chunk at all.
@@ -194,7 +207,8 @@ impl IndexFilter {
         self.starts[bucket]..self.starts[bucket + 1]
     }
 
-    /// Reads a run of rows.
+    /// Reads a run of rows. Of a row that was changed, it may notice nothing:
+    /// only all rows together have a hash.
     ///
     /// # Errors
     /// [`FormatError`] if these are not those rows of the table that the filter
@@ -280,6 +294,7 @@ impl IndexTableWriter {
             bucket_bits: self.bucket_bits,
             counts: ByteBuf::from(self.counts),
             fingerprints: ByteBuf::from(self.fingerprints),
+            rows: ByteBuf::from(blake3::hash(&self.rows).as_bytes()),
         };
         (envelope::seal(KIND, &filter), self.rows)
     }
@@ -374,7 +389,8 @@ mod tests {
     fn inconsistent_filters_are_refused() {
         let check = |sample_bits, bucket_bits, counts: Vec<u8>, rows| {
             let (counts, fingerprints) = (ByteBuf::from(counts), ByteBuf::from(vec![1; rows]));
-            let wire = Wire { sample_bits, bucket_bits, counts, fingerprints };
+            let rows = ByteBuf::from([0; 32]);
+            let wire = Wire { sample_bits, bucket_bits, counts, fingerprints, rows };
             IndexFilter::decode(&envelope::seal(KIND, &wire)).is_ok()
         };
         assert!(check(0, 1, vec![2, 1], 3));

@@ -107,6 +107,16 @@ impl Layout {
         (Self::pack(id) == *object).then_some(id)
     }
 
+    /// Whether an object of this name is one of larder's.
+    pub fn is_known(object: &ObjectKey) -> bool {
+        let single = [Self::marker(), Self::gc_state(), Self::gc_marks()];
+        single.contains(object)
+            || Self::parse_pack(object).is_some()
+            || Self::parse_manifest(object).is_some()
+            || Self::parse_delta(object).is_some()
+            || Self::parse_table(object).is_some()
+    }
+
     /// The state of garbage collection.
     pub fn gc_state() -> ObjectKey {
         known("gc/state".to_owned())

@@ -78,15 +78,23 @@ impl TableBuilder {
         let found = objects::read_filter(repository, table)?;
         let (filter, _) = found.ok_or_else(|| gone(Layout::table_filter(table)))?;
         let mut builder = Self { sample_bits: filter.sample_bits(), ..Self::default() };
+        let mut hasher = blake3::Hasher::new();
         for start in (0..filter.rows()).step_by(ROWS_AT_ONCE as usize) {
             context.check()?;
             let rows = start..filter.rows().min(start + ROWS_AT_ONCE);
             let found = objects::read_rows(repository, table, &filter, rows)?;
             for row in found.ok_or_else(|| gone(Layout::table_rows(table)))? {
+                hasher.update(&row.to_bytes());
                 builder.insert(row.chunk, row.pack);
             }
         }
-        Ok(builder)
+        if hasher.finalize() == *filter.rows_hash() {
+            Ok(builder)
+        } else {
+            // What savers would stumble over must not be handed on for ever.
+            let object = Layout::table_rows(table);
+            Err(Error::Damaged { object, source: FormatError::Checksum })
+        }
     }
 
     /// Whether all of the table before is in it.
@@ -164,5 +172,149 @@ impl TableBuilder {
         }
         let (filter, rows) = writer.finish();
         objects::put_table(repository, filter, rows)
+    }
+}
+
+#[cfg(test)]
+impl TableBuilder {
+    /// A builder that begins with fewer hooks than it has to.
+    pub(crate) fn sampling_by(sample_bits: u8) -> Self {
+        Self { sample_bits, ..Self::default() }
+    }
+
+    /// Adds all that the packs of a store hold; gives where their footers lie.
+    pub(crate) fn add_all_packs(&mut self, repository: &Repository) -> HashMap<PackId, Range<u32>> {
+        let mut footers = HashMap::new();
+        for pack in repository.list_packs().unwrap() {
+            let (range, footer) = repository.pack_footer(pack.id, pack.len).unwrap();
+            footers.insert(pack.id, range.start as u32..range.end as u32);
+            for (id, ..) in footer.chunks {
+                self.add(id, pack.id);
+            }
+        }
+        footers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::progress::NoProgress;
+    use crate::store::{MemoryStore, Operation, When};
+
+    fn store() -> (Arc<MemoryStore>, Repository) {
+        let store = Arc::new(MemoryStore::new());
+        let repository = Repository::create(store.clone()).unwrap();
+        (store, repository)
+    }
+
+    fn begin(repository: &Repository, table: Option<TableId>) -> Result<TableBuilder, Error> {
+        let stop = AtomicBool::new(false);
+        let context = Context { progress: &NoProgress, stop: &stop };
+        TableBuilder::from_table(repository, table, context)
+    }
+
+    fn id(number: u32) -> ChunkId {
+        ChunkId::of(&number.to_le_bytes())
+    }
+
+    fn pack(number: u8) -> PackId {
+        PackId::from_bytes([number; 16])
+    }
+
+    /// All rows that a table has.
+    fn rows(repository: &Repository, table: TableId) -> Vec<IndexRow> {
+        let (filter, _) = objects::read_filter(repository, table).unwrap().unwrap();
+        match filter.rows() {
+            0 => vec![],
+            rows => objects::read_rows(repository, table, &filter, 0..rows).unwrap().unwrap(),
+        }
+    }
+
+    #[test]
+    fn tables_are_merged_and_packs_dropped() {
+        let (_, repository) = store();
+        let mut builder = begin(&repository, None).unwrap();
+        for number in 0..100 {
+            let in_pack = pack((number % 3) as u8);
+            builder.add(id(number), in_pack);
+            builder.add(id(number), in_pack);
+        }
+        builder.add(id(0), pack(9));
+        assert_eq!((builder.rows(), builder.sample_bits()), (100, 0));
+        let table = builder.write(&repository, |_| Some(50..60)).unwrap();
+        let read = rows(&repository, table);
+        assert!(read.is_sorted_by_key(|row| row.chunk) && read.len() == 100);
+        assert!(read.iter().all(|row| row.footer == (50..60) && row.pack != pack(9)));
+
+        let mut builder = begin(&repository, Some(table)).unwrap();
+        assert_eq!((builder.rows(), builder.is_whole()), (100, true));
+        builder.add(id(100), pack(7));
+        let but_one =
+            |found| (found != pack(1)).then_some(if found == pack(7) { 70..90 } else { 5..6 });
+        let read = rows(&repository, builder.write(&repository, but_one).unwrap());
+        let packs: HashSet<_> = read.iter().map(|row| row.pack).collect();
+        assert_eq!(packs, HashSet::from([pack(0), pack(2), pack(7)]));
+        assert_eq!(read.iter().find(|row| row.pack == pack(7)).unwrap().footer, 70..90);
+        assert_eq!(read.len(), 68);
+
+        let none = begin(&repository, Some(table)).unwrap().write(&repository, |_| None).unwrap();
+        assert!(rows(&repository, none).is_empty());
+        assert_eq!(begin(&repository, Some(none)).unwrap().rows(), 0);
+    }
+
+    #[test]
+    fn what_is_sampled_away_are_no_hooks() {
+        let mut builder = TableBuilder::default();
+        for number in 0..10_000 {
+            builder.add(id(number), pack((number % 200) as u8));
+        }
+        let all: HashSet<_> = builder.rows.keys().copied().collect();
+        builder.sample_more();
+        builder.sample_more();
+        let hooks = || all.iter().filter(|chunk| chunk.is_hook(2)).copied().collect();
+        assert_eq!(builder.rows.keys().copied().collect::<HashSet<_>>(), hooks());
+        assert!((2_000..3_000).contains(&builder.rows()), "about a quarter: {}", builder.rows());
+        // None comes back.
+        (0..10_000).for_each(|number| builder.add(id(number), pack(1)));
+        assert_eq!(builder.rows(), hooks().len());
+        let (_, repository) = store();
+        let table = builder.write(&repository, |_| Some(8..9)).unwrap();
+        let again = begin(&repository, Some(table)).unwrap();
+        assert_eq!(again.sample_bits(), 2);
+        assert_eq!(again.rows.keys().copied().collect::<HashSet<_>>(), hooks());
+        assert!(again.packs.list.len() <= 200);
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_is_told_of() {
+        let (store, repository) = store();
+        let write = || {
+            let mut builder = TableBuilder::default();
+            (0..1000).for_each(|number| builder.add(id(number), pack(1)));
+            builder.write(&repository, |_| Some(8..9)).unwrap()
+        };
+        let lost = |table| {
+            let builder = begin(&repository, Some(table)).unwrap();
+            assert_eq!(builder.rows(), 0);
+            assert!(!builder.is_whole());
+        };
+        lost(TableId::generate());
+        for part in [Layout::table_filter, Layout::table_rows] {
+            let table = write();
+            store.flip_byte(&part(table), 5);
+            lost(table);
+            let table = write();
+            store.truncate(&part(table), 900);
+            lost(table);
+        }
+        // A store that does not answer is another matter.
+        let table = write();
+        store.fail_all(Some(Operation::Get), "index/", When::Before);
+        assert!(begin(&repository, Some(table)).is_err());
     }
 }

@@ -1,20 +1,28 @@
 //! "Does the store have this chunk?", answered with few requests.
 //!
-//! Three steps, each only for what the one before left unknown: the manifests
-//! nearest to the save, read before it starts; the index deltas, read once a
-//! chunk turns up that those do not know; and then the chunk is taken for
-//! absent. Reading is bounded: past the bound, a chunk that is there may be
-//! uploaded again, which costs space and nothing else.
+//! Three steps, each only for what the one before left unknown:
+//!
+//! 1. the manifests nearest to the save, read before it starts ([`near`]);
+//! 2. the index deltas of the saves since the last flush but one, read once a
+//!    chunk turns up that those do not know ([`deltas`]);
+//! 3. the index table of the last flush, of which a filter is read whole, and
+//!    beyond that only what leads to packs with chunks that are looked for
+//!    ([`table`]).
+//!
+//! What none of them tells of is taken for absent. All reading is bounded: past
+//! the bound, a chunk that is there may be uploaded again, which costs space and
+//! nothing else.
 
 #[allow(dead_code, reason = "a flush builds tables, and there is none yet")]
 mod build;
+mod deltas;
 mod near;
-#[allow(dead_code, reason = "a flush builds tables, and there is none yet")]
 mod objects;
+mod table;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
 use crate::format::Location;
@@ -26,15 +34,18 @@ use crate::sync::lock;
 #[allow(unused_imports, reason = "a flush builds tables, and there is none yet")]
 pub(crate) use build::TableBuilder;
 pub(crate) use near::near_manifests;
+use table::{Search, Table};
 
-/// Chunks taken from the index deltas: about 64 MiB of memory.
-const MAX_INDEX_CHUNKS: usize = 700_000;
+/// Chunks learned from deltas and packs: as many as a hash table of 34 MB holds,
+/// so that growing to it from one of half the size never takes 64 MB.
+const MAX_LEARNED: usize = 450_000;
 
-/// Bytes of index deltas that are read, newest first.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
+/// Of a batch of chunks, one in so many is looked up again with the next: a pack
+/// with chunks in both is found by either part then.
+const CARRIED: usize = 4;
 
-/// Threads that read index deltas: each waits for its requests one by one.
-const INDEX_READERS: usize = 8;
+/// Threads that read parts of the index: each waits for its requests one by one.
+const READERS: usize = 8;
 
 /// What the state of garbage collection says of the index.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +63,21 @@ pub(crate) struct IndexView {
 pub(crate) struct KnownChunks {
     view: IndexView,
     near: HashMap<ChunkId, Location>,
-    index: OnceLock<HashMap<ChunkId, Location>>,
-    /// New chunks that a worker has taken on.
-    claimed: Mutex<HashSet<ChunkId>>,
+    index: Mutex<Index>,
+    /// Held by the one who reads the index.
+    search: Mutex<Search>,
+}
+
+/// What was read of the index.
+#[derive(Default)]
+struct Index {
+    /// Whether deltas and filter were read.
+    is_loaded: bool,
+    learned: HashMap<ChunkId, Location>,
+    table: Option<Arc<Table>>,
+    /// Chunks that were looked for and not found, and whether a worker has taken
+    /// it on to upload them.
+    absent: HashMap<ChunkId, bool>,
 }
 
 /// What is known of a chunk.
@@ -62,7 +85,7 @@ pub(crate) struct KnownChunks {
 pub(crate) enum Presence {
     /// The store has it.
     Present,
-    /// The index must be loaded first.
+    /// It must be looked up.
     Unknown,
     /// The store does not have it, as far as a bounded search can tell.
     Absent,
@@ -77,49 +100,146 @@ impl KnownChunks {
         let tables = manifests.into_iter().map(|stored| &stored.manifest.chunks);
         let rows = tables.flat_map(|table| table.rows().iter().copied());
         let near = rows.filter(|(_, at)| !view.avoid.contains(&at.pack)).collect();
-        Self { near, view, ..Self::default() }
+        Self { view, near, ..Self::default() }
     }
 
     /// Knows no chunks, and will not look for any.
     pub(crate) fn nothing() -> Self {
-        Self { index: OnceLock::from(HashMap::new()), ..Self::default() }
+        let index = Index { is_loaded: true, ..Index::default() };
+        Self { index: Mutex::new(index), ..Self::default() }
     }
 
     pub(crate) fn presence(&self, id: &ChunkId) -> Presence {
         if self.near.contains_key(id) {
             return Presence::Present;
         }
-        match self.index.get() {
-            None => Presence::Unknown,
-            Some(index) if index.contains_key(id) => Presence::Present,
-            Some(_) => Presence::Absent,
-        }
+        lock(&self.index).presence(id)
     }
 
     /// Where a present chunk lies.
     pub(crate) fn location(&self, id: &ChunkId) -> Option<Location> {
-        self.near.get(id).or_else(|| self.index.get()?.get(id)).copied()
+        self.near.get(id).copied().or_else(|| lock(&self.index).learned.get(id).copied())
     }
 
     /// Whether the caller is the first to upload this absent chunk.
     pub(crate) fn claim(&self, id: ChunkId) -> bool {
-        lock(&self.claimed).insert(id)
+        lock(&self.index).absent.insert(id, true) != Some(true)
     }
 
-    /// Knows that there is no index: there is no store yet.
-    pub(crate) fn load_nothing(&self) {
-        self.index.get_or_init(HashMap::new);
+    /// Whether no manifest tells of anything, so that the index will be needed.
+    pub(crate) fn needs_index(&self) -> bool {
+        self.near.is_empty() && !self.is_loaded()
     }
 
-    /// Reads the index deltas, newest first, as far as the bounds allow. What
-    /// cannot be read is left out with a warning.
-    pub(crate) fn load_index(&self, repository: &Repository, context: Context<'_>) {
-        self.index.get_or_init(|| {
-            read_deltas(repository, &self.view, context).unwrap_or_else(|error| {
-                context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
-                HashMap::new()
-            })
+    pub(crate) fn is_loaded(&self) -> bool {
+        lock(&self.index).is_loaded
+    }
+
+    /// How many unknown chunks should be looked up together. A table that lists
+    /// only some chunks finds the others by their neighbours, and so wants many
+    /// of them.
+    pub(crate) fn batch(&self) -> usize {
+        lock(&self.index).table.as_ref().map_or(1, |table| table.batch())
+    }
+
+    /// Reads the deltas and the table's filter, as far as the bounds allow; of no
+    /// repository, nothing. What cannot be read is left out with a warning.
+    pub(crate) fn load(&self, repository: Option<&Repository>, context: Context<'_>) {
+        let mut search = lock(&self.search);
+        if self.is_loaded() {
+            return;
+        }
+        let table = repository.and_then(|repository| self.read(repository, &mut search, context));
+        let mut index = lock(&self.index);
+        index.table = table;
+        index.is_loaded = true;
+    }
+
+    fn read(
+        &self,
+        repository: &Repository,
+        search: &mut Search,
+        context: Context<'_>,
+    ) -> Option<Arc<Table>> {
+        let table = std::thread::scope(|threads| {
+            let reader =
+                self.view.table.map(|id| threads.spawn(move || Table::open(repository, id)));
+            deltas::read(self, repository, context);
+            reader.map(|reader| reader.join().expect("reading a filter does not panic"))
         });
+        match table? {
+            Ok(found) => {
+                let (table, len) = found?;
+                search.has_read(len);
+                Some(Arc::new(table))
+            }
+            Err(error) => {
+                warn(context, &error);
+                None
+            }
+        }
+    }
+
+    /// Looks these chunks up, after [`KnownChunks::load`]. Others of the same
+    /// packs may be known then, too. Unless these are the `last` to be looked up
+    /// for now, some at the end may stay unknown: the next may be their neighbours.
+    pub(crate) fn look_up(
+        &self,
+        ids: &[ChunkId],
+        last: bool,
+        repository: &Repository,
+        context: Context<'_>,
+    ) {
+        let mut search = lock(&self.search);
+        let Some(table) = lock(&self.index).table.clone() else {
+            return;
+        };
+        let is_of_use =
+            search.find(&table, ids, self, repository, context).unwrap_or_else(|error| {
+                warn(context, &error);
+                false
+            });
+        let mut index = lock(&self.index);
+        if is_of_use {
+            let carried = if last { 0 } else { table.batch() / CARRIED };
+            let settled = ids.len().saturating_sub(carried);
+            let unknown =
+                ids[..settled].iter().filter(|id| index.presence(id) == Presence::Unknown);
+            let absent: Vec<_> = unknown.map(|id| (*id, false)).collect();
+            index.absent.extend(absent);
+        } else {
+            index.table = None;
+        }
+    }
+
+    /// Remembers where chunks lie, as far as there is room.
+    fn learn(&self, rows: impl IntoIterator<Item = (ChunkId, Location)>) {
+        let index = &mut *lock(&self.index);
+        for (id, at) in rows {
+            if index.learned.len() >= MAX_LEARNED {
+                return;
+            }
+            if !self.view.avoid.contains(&at.pack) {
+                index.learned.entry(id).or_insert(at);
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        lock(&self.index).learned.len() < MAX_LEARNED
+    }
+}
+
+impl Index {
+    fn presence(&self, id: &ChunkId) -> Presence {
+        if self.learned.contains_key(id) {
+            return Presence::Present;
+        }
+        let rules_out = match &self.table {
+            Some(table) => table.rules_out(id),
+            None => self.is_loaded,
+        };
+        if rules_out || self.absent.contains_key(id) { Presence::Absent } else { Presence::Unknown }
     }
 }
 
@@ -129,51 +249,24 @@ impl fmt::Debug for KnownChunks {
     }
 }
 
-/// What the deltas say of packs that may be relied on: one that is more than an
-/// epoch old was put by a save that was slow, and what it names may be gone
-/// (`docs/protocol.md`, S2).
-fn read_deltas(
-    repository: &Repository,
-    view: &IndexView,
-    context: Context<'_>,
-) -> Result<HashMap<ChunkId, Location>, Error> {
-    let mut deltas = repository.list_deltas(view.epoch.saturating_sub(1))?;
-    // Their names are ULIDs: the last in order are the newest.
-    deltas.reverse();
-    let mut bytes = 0;
-    deltas.retain(|delta| {
-        bytes += delta.len;
-        bytes <= MAX_INDEX_BYTES
-    });
-    let known = Mutex::new(HashMap::new());
-    let queue = Mutex::new(deltas.into_iter());
-    std::thread::scope(|scope| {
-        for _ in 0..INDEX_READERS {
-            scope.spawn(|| {
-                while let Some(object) = next(&queue) {
-                    if lock(&known).len() >= MAX_INDEX_CHUNKS || context.check().is_err() {
-                        break;
-                    }
-                    match repository.delta(&object) {
-                        Ok(Some(delta)) => {
-                            let rows = delta.chunks.rows().iter().copied();
-                            let may_be_used = rows.filter(|(_, at)| !view.avoid.contains(&at.pack));
-                            lock(&known).extend(may_be_used);
-                        }
-                        // Deleted meanwhile.
-                        Ok(None) => {}
-                        Err(error) => {
-                            let error = error.to_string();
-                            context.progress.warn(Warning::IgnoredDamage { error });
-                        }
-                    }
-                }
-            });
-        }
-    });
-    Ok(known.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+fn warn(context: Context<'_>, error: &Error) {
+    context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
 }
 
-fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(queue).next()
+/// Does something that waits for requests with each of these, a few at a time.
+fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
+    let threads = READERS.min(items.len());
+    let queue = Mutex::new(items.into_iter());
+    let next = || lock(&queue).next();
+    let run = || {
+        while let Some(item) = next() {
+            work(item);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(run);
+        }
+        run();
+    });
 }

@@ -322,7 +322,7 @@ impl Repository {
     /// # Errors
     /// [`Error::Damaged`] if it is no pack of this length; a [`StoreError`] if it
     /// is not there.
-    pub fn footer_range(&self, pack: PackId, len: u64) -> Result<Range<u64>, Error> {
+    fn footer_range(&self, pack: PackId, len: u64) -> Result<Range<u64>, Error> {
         let object = Layout::pack(pack);
         let damaged = |source| Error::Damaged { object: object.clone(), source };
         let trailer_start =
@@ -331,15 +331,19 @@ impl Repository {
         footer_range(len, &trailer).map_err(damaged)
     }
 
-    /// Reads what a pack says of itself, in two small requests.
+    /// Reads what a pack says of itself, in two small requests, and tells where
+    /// in the pack it says so.
     ///
     /// # Errors
     /// [`Error::Damaged`] if it is no sound pack; a [`StoreError`] if it is not
     /// there.
-    pub fn pack_footer(&self, pack: PackId, len: u64) -> Result<PackFooter, Error> {
+    pub fn pack_footer(&self, pack: PackId, len: u64) -> Result<(Range<u64>, PackFooter), Error> {
         let object = Layout::pack(pack);
-        let footer = self.store.get_range(&object, self.footer_range(pack, len)?)?;
-        PackFooter::decode(&footer).map_err(|source| Error::Damaged { object, source })
+        let range = self.footer_range(pack, len)?;
+        let footer = self.store.get_range(&object, range.clone())?;
+        let footer = PackFooter::decode(&footer);
+        let footer = footer.map_err(|source| Error::Damaged { object, source })?;
+        Ok((range, footer))
     }
 
     /// The packs that are in the store.

@@ -99,7 +99,7 @@ pub(super) struct Piece {
 pub(super) enum Event {
     /// A large file has more to read.
     More(Large),
-    /// The index must be loaded before this can go on.
+    /// Chunks must be looked up before this can go on.
     Wait(Piece),
     /// A piece's chunks are in the store or on their way there.
     Done { unit: usize, attempt: u32, number: u32, chunks: Vec<(ChunkId, u32)> },
@@ -109,8 +109,8 @@ pub(super) enum Event {
     Changed(Changed),
     /// A small file is not small any more.
     Grown(EntryIndex),
-    /// The index is loaded.
-    IndexLoaded,
+    /// A batch of chunks was looked up, or what lookups need was read.
+    LookedUp,
 }
 
 pub(super) struct Cutter<'a> {

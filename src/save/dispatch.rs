@@ -2,15 +2,16 @@
 //!
 //! One thread decides: it takes units from the stat record where that knows
 //! them, and hands out all others as the budget has room for their bytes; so a
-//! slow store or disk holds back reading instead of filling the memory. It also
-//! has the index loaded, once something needs it.
+//! slow store or disk holds back reading instead of filling the memory. What only
+//! the index can decide waits in a [`Lookup`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
-use super::cut::{Contents, Cutter, Event, Job, Large, PIECE, Piece, tell};
+use super::cut::{Contents, Cutter, Event, Job, Large, PIECE, Piece};
+use super::lookup::Lookup;
 use super::recall::RecalledUnits;
 use crate::budget::Permit;
 use crate::chunking::Unit;
@@ -29,10 +30,7 @@ pub(super) struct Dispatch<'c, 'a> {
     first: VecDeque<Job>,
     next_unit: usize,
     recalled: RecalledUnits,
-    /// Units that may be recalled, once the index says that the store has them.
-    undecided: Vec<usize>,
-    waiting: Vec<Piece>,
-    loading: bool,
+    lookup: Lookup,
     running: usize,
     pieces: Vec<Vec<DonePiece>>,
     contents: Contents,
@@ -56,9 +54,7 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
             first: VecDeque::new(),
             next_unit: 0,
             recalled,
-            undecided: vec![],
-            waiting: vec![],
-            loading: false,
+            lookup: Lookup::default(),
             running: 0,
             pieces: vec![vec![]; cutter.plan.units.len()],
             contents: Contents::default(),
@@ -74,18 +70,19 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
         'c: 'scope,
         'a: 'scope,
     {
+        if self.cutter.known.needs_index() && !self.cutter.plan.units.is_empty() {
+            self.lookup.prefetch(self.cutter, &self.sender, threads);
+        }
         while self.cutter.goes_on() {
             self.take_all(None);
             let next = self.next_job_len();
-            // After that: it is what finds units that the index decides on.
-            self.load_index_if_needed(threads);
-            let permit = match next {
-                None if self.is_idle() => break,
-                None => None,
-                Some(len) => self.cutter.budget.try_take(len),
-            };
+            let permit = next.and_then(|len| self.cutter.budget.try_take(len));
+            // After both: the first finds units that the index decides on.
+            let nothing_else = permit.is_none() && self.running == 0;
+            self.lookup.start_if_due(nothing_else, self.cutter, &self.sender, threads);
             match permit {
                 Some(permit) => self.hand_out(tasks, permit),
+                None if next.is_none() && self.running == 0 && self.lookup.is_idle() => break,
                 // Pieces that wait for the index hold permits: waiting for
                 // permits alone would never end.
                 None => select! {
@@ -95,34 +92,6 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
             }
         }
         self.finish()
-    }
-
-    fn load_index_if_needed<'scope, 'env>(
-        &mut self,
-        threads: &'scope std::thread::Scope<'scope, 'env>,
-    ) where
-        'c: 'scope,
-        'a: 'scope,
-    {
-        if self.loading || (self.waiting.is_empty() && self.undecided.is_empty()) {
-            return;
-        }
-        self.loading = true;
-        let (cutter, sender) = (self.cutter, self.sender.clone());
-        threads.spawn(move || {
-            if let Some(repository) = cutter.repository {
-                cutter.known.load_index(repository, cutter.context);
-            } else {
-                cutter.known.load_nothing();
-            }
-            tell(&sender, Event::IndexLoaded);
-        });
-    }
-
-    /// Whether nothing runs, and nothing waits for anything.
-    fn is_idle(&self) -> bool {
-        let waits = self.loading || !self.waiting.is_empty() || !self.undecided.is_empty();
-        self.running == 0 && !waits
     }
 
     /// Bytes that the next job will hold, if there is one to hand out.
@@ -165,11 +134,14 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
         let Some(chunks) = &self.recalled[unit] else {
             return false;
         };
-        let presence = chunks.iter().map(|(id, _)| self.cutter.known.presence(id));
+        let presence = |(id, _): &(ChunkId, u32)| self.cutter.known.presence(id);
         // `Presence` is ordered from the best to the worst.
-        match presence.max() {
+        match chunks.iter().map(presence).max() {
             Some(Presence::Absent) => return false,
-            Some(Presence::Unknown) => self.undecided.push(unit),
+            Some(Presence::Unknown) => {
+                let unknown = chunks.iter().filter(|chunk| presence(chunk) == Presence::Unknown);
+                self.lookup.unit(unit, unknown.map(|(id, _)| *id));
+            }
             Some(Presence::Present) | None => {
                 let (files, bytes) = self.size(unit);
                 self.cutter.context.progress.advance(files, bytes);
@@ -225,25 +197,30 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
             Event::Nothing => self.running -= 1,
             Event::Wait(piece) => {
                 self.running -= 1;
-                self.waiting.push(piece);
+                self.wait(piece);
             }
             Event::Done { unit, attempt, number, chunks } => {
                 self.running -= 1;
                 self.pieces[unit].push(((attempt, number), chunks));
             }
-            Event::IndexLoaded => {
-                self.loading = false;
-                // These go first: they hold the permits that others wait for.
-                for piece in self.waiting.drain(..) {
-                    self.first.push_front(Job::Store(piece));
-                }
-                for unit in std::mem::take(&mut self.undecided) {
+            Event::LookedUp => {
+                let (pieces, units) = self.lookup.take_all();
+                pieces.into_iter().for_each(|piece| self.wait(piece));
+                for unit in units {
                     if !self.recall(unit) {
                         let job = self.job(unit);
                         self.first.push_back(job);
                     }
                 }
             }
+        }
+    }
+
+    /// Has a piece wait for the index, as long as that has to tell of it.
+    fn wait(&mut self, piece: Piece) {
+        if let Some(piece) = self.lookup.piece(piece, self.cutter.known) {
+            // These go first: they hold the permits that others wait for.
+            self.first.push_front(Job::Store(piece));
         }
     }
 

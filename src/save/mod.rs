@@ -8,6 +8,7 @@
 mod assemble;
 mod cut;
 mod dispatch;
+mod lookup;
 mod recall;
 mod settle;
 
@@ -105,7 +106,9 @@ impl SaveReport {
         self.new_raw_bytes += before.new_raw_bytes;
         self.uploaded_bytes += before.uploaded_bytes;
         self.packs_written += before.packs_written;
-        self.reused_chunks = self.chunks.saturating_sub(self.new_chunks);
+        if before.new_chunks > 0 {
+            self.reused_chunks = self.chunks.saturating_sub(self.new_chunks);
+        }
         self
     }
 }

@@ -76,6 +76,11 @@ pub(super) fn is_settled(
     context: Context<'_>,
 ) -> Result<bool, Error> {
     let state = repository.gc_state()?.state;
+    // A flush that judged an older manifest of this key deletes that version
+    // only. Some services compare versions first and delete a moment later.
+    if state.claim.is_some() && !repository.has_manifest(&manifest.scope, &manifest.key)? {
+        return Ok(false);
+    }
     if state.epoch == manifest.facts.epoch {
         return Ok(true);
     }

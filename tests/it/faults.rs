@@ -229,14 +229,19 @@ fn requests_of_a_save_and_a_restore() {
         };
         let mut names: Vec<_> = calls.iter().map(name).collect();
         names[..2].sort();
+        // So are the last two of a save that put something.
+        if names.iter().any(|name| name == "put manifests") {
+            let end = names.len() - 2;
+            names[end..].sort();
+        }
         names.join(", ")
     };
     save_to(&store, &old).unwrap();
-    insta::assert_snapshot!(said(&store), @"get format, get manifests, list , put format, list manifests, list index, put packs, put manifests, put index");
+    insta::assert_snapshot!(said(&store), @"get format, get manifests, list , put format, get gc, list manifests, list index, put packs, put manifests, get gc, put index");
     save_to(&store, &old).unwrap();
-    insta::assert_snapshot!(said(&store), @"get format, get manifests");
+    insta::assert_snapshot!(said(&store), @"get format, get manifests, get gc");
     save_to(&store, &new).unwrap();
-    insta::assert_snapshot!(said(&store), @"get format, get manifests, list index, get index, put packs, put manifests, put index");
+    insta::assert_snapshot!(said(&store), @"get format, get manifests, get gc, list index, get index, put packs, put manifests, get gc, put index");
     restore_from(&store, &sandbox.path("out")).unwrap();
     insta::assert_snapshot!(said(&store), @"get format, get manifests, get packs");
     restore_from(&store, &sandbox.path("out")).unwrap();

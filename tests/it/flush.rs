@@ -24,9 +24,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A store, and trees to save in it.
-struct World {
-    sandbox: Sandbox,
-    store: Arc<MemoryStore>,
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) store: Arc<MemoryStore>,
 }
 
 pub(crate) fn policy() -> Policy {
@@ -52,12 +52,12 @@ pub(crate) fn flush_request() -> FlushRequest {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { sandbox: Sandbox::new(), store: Arc::new(MemoryStore::new()) }
     }
 
     /// A tree of some files of its own, and one that all trees have.
-    fn tree(&self, name: &str) -> PathBuf {
+    pub(crate) fn tree(&self, name: &str) -> PathBuf {
         let tree = self.sandbox.work(name);
         let mut noise = Noise(name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte)));
         for number in 0..4 {
@@ -67,17 +67,17 @@ impl World {
         tree
     }
 
-    fn try_save(&self, key: &str, tree: &Path) -> Result<SaveReport, Error> {
+    pub(crate) fn try_save(&self, key: &str, tree: &Path) -> Result<SaveReport, Error> {
         let request = larder::save::SaveRequest { key: key.parse().unwrap(), ..save_request(tree) };
         with_context(|context| save(self.store.clone(), &request, context))
     }
 
-    fn save(&self, key: &str, tree: &Path) -> SaveReport {
+    pub(crate) fn save(&self, key: &str, tree: &Path) -> SaveReport {
         self.try_save(key, tree).unwrap()
     }
 
     /// Restores a key, and fails unless it is this tree or a miss.
-    fn restore(&self, key: &str, tree: &Path) -> Hit {
+    pub(crate) fn restore(&self, key: &str, tree: &Path) -> Hit {
         let out = self.sandbox.path("out");
         let request = larder::restore::RestoreRequest {
             keys: vec![key.parse().unwrap()],
@@ -92,24 +92,24 @@ impl World {
         hit
     }
 
-    fn try_flush(&self, request: &FlushRequest) -> Result<FlushReport, Error> {
+    pub(crate) fn try_flush(&self, request: &FlushRequest) -> Result<FlushReport, Error> {
         with_context(|context| flush(self.store.clone(), request, context))
     }
 
-    fn flush(&self) -> FlushReport {
+    pub(crate) fn flush(&self) -> FlushReport {
         self.try_flush(&flush_request()).unwrap()
     }
 
-    fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         self.store.advance_clock(time);
     }
 
-    fn packs(&self) -> BTreeSet<PackId> {
+    pub(crate) fn packs(&self) -> BTreeSet<PackId> {
         let objects = self.store.contents().into_keys();
         objects.filter_map(|object| Layout::parse_pack(&object)).collect()
     }
 
-    fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         let objects = self.store.contents().into_keys();
         let keys = objects.filter_map(|object| Layout::parse_manifest(&object));
         keys.map(|(_, key)| key.to_string()).collect()
@@ -431,4 +431,174 @@ fn a_second_flush_waits_for_the_first() {
     assert!(report.busy.is_some() && report.removed.is_empty());
     let report = world.try_flush(&FlushRequest { take_over: true, ..flush_request() }).unwrap();
     assert_eq!(removed(&report), [("a", Reason::Age)]);
+}
+
+/// A store in which a flush has something of everything to do, and what is in
+/// it that must be there afterwards.
+fn busy_store(world: &World) -> Vec<(&'static str, PathBuf)> {
+    // Packs that are condemned and due: of a cache that has expired.
+    world.save("gone", &world.tree("gone"));
+    world.pass(15 * DAY);
+    world.flush();
+    world.pass(10 * DAY);
+    // A pack of which little is in use: only the shared file.
+    world.save("sparse", &world.tree("sparse"));
+    let kept = world.tree("kept");
+    world.save("kept", &kept);
+    let expired = world.tree("expired");
+    world.save("expired", &expired);
+    world.pass(15 * DAY);
+    // Used since.
+    assert_eq!(world.restore("kept", &kept), Hit::Exact);
+    let young = world.tree("young");
+    world.save("young", &young);
+    // Of a save that died, too young to be condemned.
+    let stray = PackId::generate();
+    world.store.put(&Layout::pack(stray), "stray".into(), larder::store::PutMode::Create).unwrap();
+    vec![("kept", kept), ("young", young)]
+}
+
+fn copy_of(world: &World) -> World {
+    let copy = World::new();
+    copy.store.set_clock(world.store.now().unwrap());
+    let objects = list_all(&*world.store, "").unwrap();
+    let contents = world.store.contents();
+    let now = copy.store.now().unwrap();
+    for object in objects {
+        copy.store.set_clock(object.modified);
+        let body = contents[&object.key].clone();
+        copy.store.put(&object.key, body, larder::store::PutMode::Create).unwrap();
+    }
+    copy.store.set_clock(now);
+    copy.store.take_calls();
+    copy
+}
+
+#[test]
+fn a_flush_is_killed_at_every_operation() {
+    let origin = World::new();
+    let kept = busy_store(&origin);
+    let request = FlushRequest { repack: true, ..flush_request() };
+    // What a flush that nothing happens to leaves in the end.
+    let whole = copy_of(&origin);
+    let report = whole.try_flush(&request).unwrap();
+    assert_eq!(report.removed.len(), 2);
+    assert!(!report.deleted.packs.is_empty() && !report.condemned.packs.is_empty(), "{report:?}");
+    assert_eq!(report.repacked.as_ref().unwrap().packs, 1, "{report:?}");
+
+    let operations = whole.store.take_calls().len() as u64;
+    for number in 0..=operations {
+        // It is killed with its request on the way, or after that took effect.
+        for after in [false, true] {
+            let world = copy_of(&origin);
+            if after {
+                world.store.fail_nth(number, When::After);
+                world.store.die_after(number + 1);
+            } else {
+                world.store.die_after(number);
+            }
+            let result = world.try_flush(&request);
+            world.store.clear_faults();
+            assert_eq!(result.is_err(), number < operations, "{number} {after}");
+            sound(&world.store);
+            // Run again: nothing lost.
+            world
+                .try_flush(&FlushRequest { take_over: true, repack: true, ..flush_request() })
+                .unwrap();
+            sound(&world.store);
+            for (key, tree) in &kept {
+                assert_eq!(world.restore(key, tree), Hit::Exact, "{number} {after}");
+            }
+            assert_eq!(world.keys(), ["kept", "young"], "{number} {after}");
+            // And nothing leaked.
+            for _ in 0..3 {
+                world.pass(DAY);
+                world.flush();
+            }
+            for (key, tree) in &kept {
+                assert_eq!(world.restore(key, tree), Hit::Exact, "{number} {after}");
+            }
+            let report = world.flush();
+            assert_eq!(report.held.packs, [], "{number} {after}: {report:?}");
+            assert_eq!(report.used_packs as usize, world.packs().len(), "{number} {after}");
+        }
+    }
+}
+
+#[test]
+fn sparse_packs_are_emptied_and_their_caches_not_rejuvenated() {
+    let world = World::new();
+    let (a, b) = (world.tree("a"), world.tree("b"));
+    world.save("a", &a);
+    let pack_of_a = world.packs();
+    world.save("b", &b);
+    world.pass(14 * DAY);
+    assert_eq!(world.restore("b", &b), Hit::Exact);
+    world.pass(DAY);
+    let repack = FlushRequest { repack: true, ..flush_request() };
+    let dry = world.try_flush(&FlushRequest { dry_run: true, ..copy(&repack) }).unwrap();
+    let report = world.try_flush(&repack).unwrap();
+    assert_eq!(removed(&report), [("a", Reason::Age)]);
+    assert_eq!(dry.repacked, report.repacked);
+    let repacked = report.repacked.unwrap();
+    assert_eq!((repacked.packs, repacked.manifests, repacked.packs_written), (1, 1, 1));
+    assert!((200_000..210_000).contains(&repacked.moved_bytes), "{repacked:?}");
+    // Whoever had read the old manifest finds its packs.
+    assert!(pack_of_a.is_subset(&world.packs()));
+    assert_eq!(world.restore("b", &b), Hit::Exact);
+
+    assert_eq!(BTreeSet::from_iter(world.flush().condemned.packs), pack_of_a);
+    world.pass(2 * DAY);
+    assert_eq!(BTreeSet::from_iter(world.flush().deleted.packs), pack_of_a);
+    sound(&world.store);
+    assert_eq!(world.restore("b", &b), Hit::Exact);
+    // Its last use was that restore, not its move.
+    world.pass(15 * DAY);
+    assert_eq!(removed(&world.flush()), [("b", Reason::Age)]);
+}
+
+/// A flush that dies while it repacks, and comes back after another has taken
+/// over: what it had read must not be put any more.
+#[test]
+fn a_late_move_has_no_effect() {
+    let world = World::new();
+    let (a, b) = (world.tree("a"), world.tree("b"));
+    world.save("a", &a);
+    world.save("b", &b);
+    world.pass(15 * DAY);
+    assert_eq!(world.restore("b", &b), Hit::Exact);
+    let object = Layout::manifest(&"default".parse().unwrap(), &"b".parse().unwrap()).unwrap();
+    let seen = world.store.head(&object).unwrap().version;
+    // Its put of the moved manifest is on its way when it dies.
+    world.store.fail_all(Some(Operation::Put), object.as_str(), When::Before);
+    let repack = FlushRequest { repack: true, ..flush_request() };
+    world.try_flush(&repack).unwrap_err();
+    world.store.clear_faults();
+    assert_eq!(world.store.head(&object).unwrap().version, seen);
+
+    let report = world.try_flush(&FlushRequest { take_over: true, ..flush_request() }).unwrap();
+    assert_eq!(report.broken, []);
+    let late = world.store.contents()[&object].clone();
+    let put = world.store.put(&object, late, larder::store::PutMode::IfMatch(seen));
+    assert!(put.unwrap_err().is_conflict());
+    // What it had written is garbage now, and goes.
+    for _ in 0..3 {
+        world.pass(2 * DAY);
+        world.flush();
+    }
+    assert_eq!(world.flush().used_packs as usize, world.packs().len());
+    assert_eq!(world.restore("b", &b), Hit::Exact);
+}
+
+#[test]
+fn a_store_that_ignores_conditions_is_not_flushed() {
+    let world = World::new();
+    world.save("a", &world.tree("a"));
+    world.store.ignore_conditions();
+    let error = world.try_flush(&flush_request()).unwrap_err();
+    assert!(matches!(error, Error::NotFenced), "{error}");
+    assert_eq!(world.keys(), ["a"]);
+    world.pass(15 * DAY);
+    let request = FlushRequest { unfenced: true, take_over: true, ..flush_request() };
+    assert_eq!(removed(&world.try_flush(&request).unwrap()), [("a", Reason::Age)]);
 }

@@ -19,6 +19,8 @@ pub(super) struct Faults {
     counted: Vec<(u64, When)>,
     /// Each strikes whenever it fits.
     lasting: Vec<Lasting>,
+    /// The asker is dead after so many operations more.
+    life: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,10 @@ impl Faults {
         self.lasting.push(Lasting { operation, pattern: pattern.to_owned(), when });
     }
 
+    pub(super) fn die_after(&mut self, life: u64) {
+        self.life = Some(life);
+    }
+
     /// How the operation that comes now fails.
     pub(super) fn next(&mut self, operation: Operation, objects: &[String]) -> Option<When> {
         let mut strikes = None;
@@ -50,6 +56,12 @@ impl Faults {
                 true
             }
         });
+        if let Some(life) = &mut self.life {
+            match life.checked_sub(1) {
+                Some(left) => *life = left,
+                None => return Some(When::Before),
+            }
+        }
         let fits = |fault: &&Lasting| {
             fault.operation.is_none_or(|kind| kind == operation)
                 && objects.iter().any(|object| object.contains(&fault.pattern))

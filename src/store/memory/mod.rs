@@ -51,6 +51,7 @@ struct State {
     now: SystemTime,
     calls: Vec<Call>,
     faults: Faults,
+    ignores_conditions: bool,
 }
 
 #[derive(Clone)]
@@ -74,6 +75,7 @@ impl MemoryStore {
                 now: UNIX_EPOCH + FIRST_INSTANT,
                 calls: Vec::new(),
                 faults: Faults::default(),
+                ignores_conditions: false,
             }),
         }
     }
@@ -108,6 +110,18 @@ impl MemoryStore {
     /// given) and has a key or prefix containing `pattern` (which may be empty).
     pub fn fail_all(&self, operation: Option<Operation>, pattern: &str, when: When) {
         self.state().faults.fail_all(operation, pattern, when);
+    }
+
+    /// Makes all operations fail without effect that come after `life` others
+    /// from now on: whoever asks has been killed then.
+    pub fn die_after(&self, life: u64) {
+        self.state().faults.die_after(life);
+    }
+
+    /// Takes all puts from now on whatever their condition, and says that all went
+    /// well: some services do.
+    pub fn ignore_conditions(&self) {
+        self.state().ignores_conditions = true;
     }
 
     /// Lets all operations succeed again.
@@ -194,6 +208,7 @@ impl State {
         body: Bytes,
         mode: &PutMode,
     ) -> Result<Version, StoreErrorKind> {
+        let mode = if self.ignores_conditions { &PutMode::Overwrite } else { mode };
         match (mode, self.objects.get(key)) {
             (PutMode::Create, Some(_)) => return Err(StoreErrorKind::AlreadyExists),
             (PutMode::IfMatch(wanted), old)

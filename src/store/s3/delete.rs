@@ -20,14 +20,14 @@ struct Sent {
 }
 
 impl Sent {
-    /// What a failed look or delete means.
-    fn settle(&self, failure: Failure) -> Result<(), Failure> {
+    /// What a failed attempt means; nothing, if it is done all the same.
+    fn settle(&self, failure: Failure) -> Option<Failure> {
         if matches!(failure.kind, StoreErrorKind::NotFound) {
             // Gone: by the delete whose answer was lost, if there was one.
-            return if self.may_have_worked.get() { Ok(()) } else { Err(mismatch()) };
+            return (!self.may_have_worked.get()).then(mismatch);
         }
         let unmet = failure.is(412) || failure.has_code(&["PreconditionFailed"]);
-        Err(if unmet { mismatch() } else { failure })
+        Some(if unmet { mismatch() } else { failure })
     }
 }
 
@@ -76,9 +76,6 @@ impl S3Store {
     }
 
     /// Deletes an object if it is there in this version.
-    ///
-    /// Each attempt looks first: some services take the condition and delete
-    /// whatever is there.
     pub(super) fn delete_version(
         &self,
         key: &ObjectKey,
@@ -86,22 +83,31 @@ impl S3Store {
     ) -> Result<(), StoreError> {
         let sent = Sent::default();
         self.run(Operation::Delete, key, Asked::Head, async |_| {
-            match self.send_head(key).await {
-                Ok(meta) if meta.version == *version => {}
-                Ok(_) => return Err(mismatch()),
-                Err(failure) => return sent.settle(failure),
-            }
-            if self.has_conditional_deletes() {
-                match self.send_counted(key, Some(version), &sent).await {
-                    Err(failure) if lacks_condition(&failure) => {
-                        self.conditional_deletes.store(false, Ordering::Relaxed);
-                    }
-                    Err(failure) => return sent.settle(failure),
-                    Ok(()) => return Ok(()),
-                }
-            }
-            self.send_counted(key, None, &sent).await.or_else(|failure| sent.settle(failure))
+            let result = self.look_and_delete(key, version, &sent).await;
+            result.err().and_then(|failure| sent.settle(failure)).map_or(Ok(()), Err)
         })
+    }
+
+    /// One attempt at that. It looks first, each time: some services take the
+    /// condition and delete whatever is there.
+    async fn look_and_delete(
+        &self,
+        key: &ObjectKey,
+        version: &Version,
+        sent: &Sent,
+    ) -> Result<(), Failure> {
+        if self.send_head(key).await?.version != *version {
+            return Err(mismatch());
+        }
+        if self.has_conditional_deletes() {
+            match self.send_counted(key, Some(version), sent).await {
+                Err(failure) if lacks_condition(&failure) => {
+                    self.conditional_deletes.store(false, Ordering::Relaxed);
+                }
+                answer => return answer,
+            }
+        }
+        self.send_counted(key, None, sent).await
     }
 
     fn has_conditional_deletes(&self) -> bool {

@@ -1,0 +1,286 @@
+//! Repair: making a store sound again after its objects were damaged.
+//!
+//! What cannot be restored is removed, so that the next saves bring it back
+//! instead of relying on it. All of it goes by the rules that flushes go by:
+//! saves and restores may go on meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Mutex;
+
+use super::claim::{self, Claimed};
+use super::marks::{self, Marks};
+use super::plan::Living;
+use super::repack::{self, Sparse};
+use crate::budget::FirstError;
+use crate::error::Error;
+use crate::format::{GcState, Layout};
+use crate::ids::{Key, PackId, Scope};
+use crate::index::TableBuilder;
+use crate::progress::{Context, Phase, Warning};
+use crate::repository::{ListedManifest, ListedPack, Removal, Repository, StoredState};
+use crate::store::{MAX_BATCH, ObjectKey, Store};
+use crate::store_time::StoreTime;
+use crate::sync::lock;
+
+/// Footers read at once: each is two small requests, one after the other.
+const READERS: usize = 8;
+
+/// What to repair, as a verification found it.
+#[derive(Debug, Default)]
+pub struct RepairRequest {
+    /// Caches that cannot be restored.
+    pub damaged: Vec<ListedManifest>,
+    /// Packs of which something cannot be read.
+    pub bad_packs: BTreeSet<PackId>,
+    /// Begin although a flush has not finished.
+    pub take_over: bool,
+    /// Go on without conditional writes: no flush runs.
+    pub unfenced: bool,
+}
+
+/// What was repaired.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// A flush is at work: nothing was done.
+    pub is_busy: bool,
+    /// The state of garbage collection could not be read, and was made anew.
+    pub state_reset: bool,
+    /// Caches that were removed: the next saves of them bring them back.
+    pub dropped: Vec<(Scope, Key)>,
+    /// Caches that were saved anew meanwhile, and stay.
+    pub saved_meanwhile: u64,
+    /// Packs of which something cannot be read; no save uses them any more.
+    pub bad_packs: Vec<PackId>,
+    /// Bytes that were moved out of those, since other caches need them.
+    pub moved_bytes: u64,
+    /// Packs that the new index table was made of.
+    pub indexed_packs: u64,
+    /// Packs that no cache refers to: flushes will delete them.
+    pub orphans: Vec<PackId>,
+    /// Their bytes.
+    pub orphan_bytes: u64,
+    /// Objects that are none of larder's. They are left alone.
+    pub foreign: Vec<ObjectKey>,
+}
+
+/// Removes what cannot be restored, and makes the index anew from the packs.
+///
+/// # Errors
+/// [`Error`] says what failed. What was done by then stays done; repairing
+/// again does the rest.
+pub fn repair(
+    store: std::sync::Arc<dyn Store>,
+    request: &RepairRequest,
+    context: Context<'_>,
+) -> Result<RepairReport, Error> {
+    let mut report = RepairReport::default();
+    let Some(repository) = Repository::open(store)? else {
+        return Ok(report);
+    };
+    let now = StoreTime::from(repository.store().now()?);
+    let found = match repository.gc_state() {
+        Err(error) if error.is_damage() => {
+            report.state_reset = true;
+            replacement(&repository, request, now, context)?
+        }
+        found => found?,
+    };
+    if claim::is_busy(&found.state, now, claim::LEASE) && !request.take_over {
+        return Ok(RepairReport { is_busy: true, ..RepairReport::default() });
+    }
+    let mut claimed = Claimed::take(&repository, found, now, request.unfenced)?;
+    let result = act(&repository, &mut claimed, request, now, &mut report, context);
+    match result {
+        Ok(()) => {
+            let state = GcState { claim: None, ..claimed.state.clone() };
+            claimed.put(state)?;
+            Ok(report)
+        }
+        Err(error) => {
+            claimed.give_up();
+            Err(error)
+        }
+    }
+}
+
+fn act(
+    repository: &Repository,
+    claimed: &mut Claimed<'_>,
+    request: &RepairRequest,
+    now: StoreTime,
+    report: &mut RepairReport,
+    context: Context<'_>,
+) -> Result<(), Error> {
+    drop_manifests(repository, &request.damaged, report, context)?;
+    repack::fence(repository, claimed, context)?;
+    let deltas = repository.list_deltas(0)?;
+    let marks = marks::mark(repository, HashMap::new(), |_| {}, context)?;
+    let living = marks::living(marks.all.iter());
+    let packs = repository.list_packs()?;
+
+    let mut bad_packs = request.bad_packs.clone();
+    let (table, footers) = read_footers(repository, &packs, &mut bad_packs, context)?;
+    report.indexed_packs = footers.len() as u64;
+    let table = table.write(repository, |pack| {
+        let footer = footers.get(&pack)?;
+        Some(u32::try_from(footer.start).ok()?..u32::try_from(footer.end).ok()?)
+    })?;
+    // No grace for these: who has them in use is moved, below.
+    let mut next = claimed.state.clone();
+    next.epoch += 1;
+    next.table = Some(table);
+    let is_doomed = |pack: &&PackId| claimed.state.doomed.contains(pack);
+    for pack in bad_packs.iter().filter(|pack| !is_doomed(pack)) {
+        next.condemned.entry(*pack).or_insert(now);
+    }
+    claimed.put(next)?;
+
+    let sparse = still_needed(&bad_packs, &living, &packs);
+    let moved = repack::empty(repository, claimed, &sparse, marks.all.iter(), context)?;
+    report.moved_bytes = moved.moved_bytes;
+    report.bad_packs = bad_packs.into_iter().collect();
+    // What they list is in the table now.
+    let deltas: Vec<ObjectKey> = deltas.into_iter().map(|delta| delta.object).collect();
+    repository.delete_all(&deltas)?;
+    look_for_orphans(repository, &packs, &living, report)
+}
+
+/// A state in place of one that cannot be read: all that is not in use is
+/// condemned, and the epoch is later than any that was.
+fn replacement(
+    repository: &Repository,
+    request: &RepairRequest,
+    now: StoreTime,
+    context: Context<'_>,
+) -> Result<StoredState, Error> {
+    // Those that cannot be read either would stop this; they go first.
+    drop_manifests(repository, &request.damaged, &mut RepairReport::default(), context)?;
+    let marks = marks::mark(repository, HashMap::new(), |_| {}, context)?;
+    let living = marks::living(marks.all.iter());
+    let packs = repository.list_packs()?.into_iter().map(|pack| pack.id);
+    let condemned: BTreeMap<PackId, StoreTime> =
+        packs.filter(|pack| !living.contains_key(pack)).map(|pack| (pack, now)).collect();
+    let epoch = last_epoch(repository, &marks)?.saturating_add(2);
+    let version = repository.store().head(&Layout::gc_state())?.version;
+    let state = GcState { epoch, condemned, ..GcState::default() };
+    Ok(StoredState { state, version: Some(version) })
+}
+
+fn last_epoch(repository: &Repository, marks: &Marks) -> Result<u64, Error> {
+    let of_manifests = marks.all.iter().map(|marked| marked.mark.facts.epoch);
+    let deltas = repository.list_deltas(0)?;
+    let epochs = of_manifests.chain(deltas.iter().map(|delta| delta.epoch));
+    Ok(epochs.max().unwrap_or(0))
+}
+
+fn drop_manifests(
+    repository: &Repository,
+    damaged: &[ListedManifest],
+    report: &mut RepairReport,
+    context: Context<'_>,
+) -> Result<(), Error> {
+    for listed in damaged {
+        context.check()?;
+        match repository.remove_manifest(listed)? {
+            Removal::Removed => report.dropped.push((listed.scope.clone(), listed.key.clone())),
+            Removal::Changed => report.saved_meanwhile += 1,
+            Removal::Gone => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where the footer of each pack lies.
+type Footers = HashMap<PackId, std::ops::Range<u64>>;
+
+/// Makes an index of what all packs say of themselves. Those that say nothing
+/// sound are bad.
+fn read_footers(
+    repository: &Repository,
+    packs: &[ListedPack],
+    bad_packs: &mut BTreeSet<PackId>,
+    context: Context<'_>,
+) -> Result<(TableBuilder, Footers), Error> {
+    context.progress.begin(Phase::Index, packs.len() as u64, 0);
+    let queue: Vec<ListedPack> =
+        packs.iter().filter(|pack| !bad_packs.contains(&pack.id)).copied().collect();
+    let readers = READERS.min(queue.len());
+    let queue = Mutex::new(queue.into_iter());
+    let read = Mutex::new((TableBuilder::default(), Footers::new()));
+    let bad = Mutex::new(vec![]);
+    let failure = FirstError::default();
+    std::thread::scope(|threads| {
+        for _ in 0..readers {
+            threads.spawn(|| {
+                while failure.none()
+                    && context.check().is_ok()
+                    && let Some(pack) = next(&queue)
+                {
+                    match repository.pack_footer(pack.id, pack.len) {
+                        Ok((range, footer)) => {
+                            let (table, footers) = &mut *lock(&read);
+                            footers.insert(pack.id, range);
+                            for (id, ..) in &footer.chunks {
+                                table.add(*id, pack.id);
+                            }
+                        }
+                        Err(error) if error.is_damage() => {
+                            let error = error.to_string();
+                            context.progress.warn(Warning::IgnoredDamage { error });
+                            lock(&bad).push(pack.id);
+                        }
+                        // Deleted since it was listed.
+                        Err(Error::Store(error)) if error.is_not_found() => {}
+                        Err(error) => failure.set(error),
+                    }
+                    context.progress.advance(1, 0);
+                }
+            });
+        }
+    });
+    context.check()?;
+    failure.into_result()?;
+    bad_packs.append(&mut lock(&bad).drain(..).collect());
+    Ok(std::mem::take(&mut *lock(&read)))
+}
+
+fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    lock(queue).next()
+}
+
+/// Bad packs of which caches need what is sound.
+fn still_needed<'a>(
+    bad_packs: &BTreeSet<PackId>,
+    living: &'a Living,
+    packs: &[ListedPack],
+) -> Vec<Sparse<'a>> {
+    let bad = packs.iter().filter(|pack| bad_packs.contains(&pack.id));
+    bad.filter_map(|pack| {
+        let extents = living.get(&pack.id)?;
+        Some(Sparse { id: pack.id, len: pack.len, extents })
+    })
+    .collect()
+}
+
+fn look_for_orphans(
+    repository: &Repository,
+    packs: &[ListedPack],
+    living: &Living,
+    report: &mut RepairReport,
+) -> Result<(), Error> {
+    let orphans = packs.iter().filter(|pack| !living.contains_key(&pack.id));
+    for pack in orphans {
+        report.orphans.push(pack.id);
+        report.orphan_bytes += pack.len;
+    }
+    let mut after: Option<ObjectKey> = None;
+    loop {
+        let page = repository.store().list("", after.as_ref(), MAX_BATCH)?;
+        after = page.objects.last().map(|object| object.key.clone());
+        let keys = page.objects.into_iter().map(|object| object.key);
+        report.foreign.extend(keys.filter(|key| !Layout::is_known(key)));
+        if !page.more || after.is_none() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Verify: can the caches of a store be restored?
+//!
+//! Without reading data: every manifest is sound, every pack it needs is
+//! there, and that pack's own footer agrees about every chunk. With it: every
+//! chunk unpacks to what its name says.
+
+mod packs;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::format::{ChunkTable, Location};
+use crate::ids::{ChunkId, Key, PackId, Scope};
+use crate::progress::{Context, Phase};
+use crate::repository::{ListedManifest, Repository};
+use crate::store::Store;
+
+/// What to verify.
+#[derive(Debug)]
+pub struct VerifyRequest {
+    /// The namespace, or all of them.
+    pub scope: Option<Scope>,
+    /// The keys; all if empty.
+    pub keys: Vec<Key>,
+    /// Read every byte.
+    pub read_data: bool,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct VerifyReport {
+    /// Manifests checked.
+    pub manifests: u64,
+    /// Keys that were asked for and are not there.
+    pub missing_keys: Vec<Key>,
+    /// Packs checked.
+    pub packs: u64,
+    /// Chunks checked, each once.
+    pub chunks: u64,
+    /// Bytes of packs that were read and checked against their hashes.
+    pub read_bytes: u64,
+    /// What is wrong.
+    pub problems: Vec<Error>,
+    /// The caches that cannot be restored whole, as they were when they were
+    /// looked at.
+    pub damaged: Vec<ListedManifest>,
+    /// Packs that are there, and of which something cannot be read.
+    pub bad_packs: BTreeSet<PackId>,
+}
+
+/// The chunks of one pack that manifests need.
+#[derive(Default)]
+struct Needed {
+    /// By id and offset.
+    chunks: HashMap<(ChunkId, u64), Location>,
+    /// Numbers of the manifests that need any of them.
+    by: Vec<usize>,
+}
+
+/// What is wrong with one pack.
+#[derive(Debug, Default)]
+struct Verdict {
+    problems: Vec<Error>,
+    /// Nothing of it can be restored.
+    is_lost: bool,
+    /// Its own bytes are damaged, not only what manifests say of it.
+    is_bad: bool,
+    /// Chunks that cannot be restored from it, by id and offset.
+    chunks: BTreeSet<(ChunkId, u64)>,
+}
+
+/// Verifies the caches of a store.
+///
+/// # Errors
+/// Those of the store's service; what is wrong with its contents is in the
+/// report.
+pub fn verify(
+    store: Arc<dyn Store>,
+    request: &VerifyRequest,
+    context: Context<'_>,
+) -> Result<VerifyReport, Error> {
+    let mut report = VerifyReport::default();
+    let Some(repository) = Repository::open(store)? else {
+        report.missing_keys.clone_from(&request.keys);
+        return Ok(report);
+    };
+    let manifests = choose(&repository, request, &mut report)?;
+    report.manifests = manifests.len() as u64;
+    match repository.gc_state() {
+        Err(error) if error.is_damage() => report.problems.push(error),
+        state => drop(state?),
+    }
+    let mut damaged = BTreeSet::new();
+    let needed = read_manifests(&repository, &manifests, &mut report, &mut damaged, context)?;
+    check_packs(&repository, request, &manifests, needed, &mut report, &mut damaged, context)?;
+    report.damaged = damaged.into_iter().map(|number| manifests[number].clone()).collect();
+    Ok(report)
+}
+
+fn choose(
+    repository: &Repository,
+    request: &VerifyRequest,
+    report: &mut VerifyReport,
+) -> Result<Vec<ListedManifest>, Error> {
+    let mut manifests = match &request.scope {
+        Some(scope) => repository.list_manifests(scope, "")?,
+        None => repository.list_all_manifests()?,
+    };
+    if !request.keys.is_empty() {
+        manifests.retain(|found| request.keys.contains(&found.key));
+        let is_missing = |key: &&Key| !manifests.iter().any(|found| found.key == **key);
+        report.missing_keys = request.keys.iter().filter(is_missing).cloned().collect();
+    }
+    Ok(manifests)
+}
+
+fn read_manifests(
+    repository: &Repository,
+    manifests: &[ListedManifest],
+    report: &mut VerifyReport,
+    damaged: &mut BTreeSet<usize>,
+    context: Context<'_>,
+) -> Result<BTreeMap<PackId, Needed>, Error> {
+    let mut needed: BTreeMap<PackId, Needed> = BTreeMap::new();
+    for (number, found) in manifests.iter().enumerate() {
+        context.check()?;
+        match repository.manifest(&found.scope, &found.key) {
+            Ok(Some(stored)) => add_needs(&mut needed, &stored.manifest.chunks, number),
+            // Deleted since it was listed.
+            Ok(None) => {}
+            Err(error) if error.is_damage() => {
+                report.problems.push(error);
+                damaged.insert(number);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(needed)
+}
+
+fn add_needs(needed: &mut BTreeMap<PackId, Needed>, chunks: &ChunkTable, number: usize) {
+    for &(id, location) in chunks.rows() {
+        let pack = needed.entry(location.pack).or_default();
+        pack.chunks.insert((id, location.offset), location);
+        if pack.by.last() != Some(&number) {
+            pack.by.push(number);
+        }
+    }
+}
+
+fn check_packs(
+    repository: &Repository,
+    request: &VerifyRequest,
+    manifests: &[ListedManifest],
+    needed: BTreeMap<PackId, Needed>,
+    report: &mut VerifyReport,
+    damaged: &mut BTreeSet<usize>,
+    context: Context<'_>,
+) -> Result<(), Error> {
+    let lens: HashMap<PackId, u64> =
+        repository.list_packs()?.into_iter().map(|pack| (pack.id, pack.len)).collect();
+    let to_read =
+        if request.read_data { needed.keys().filter_map(|pack| lens.get(pack)).sum() } else { 0 };
+    context.progress.begin(Phase::Verify, needed.len() as u64, to_read);
+    for (pack, needed) in needed {
+        context.check()?;
+        report.packs += 1;
+        report.chunks += needed.chunks.len() as u64;
+        let len = lens.get(&pack).copied();
+        let verdict = packs::check(repository, pack, len, &needed, request, report, context)?;
+        if verdict.is_bad {
+            report.bad_packs.insert(pack);
+        }
+        damaged.extend(concerned(repository, manifests, pack, &needed.by, &verdict)?);
+        report.problems.extend(verdict.problems);
+        context.progress.advance(1, 0);
+    }
+    Ok(())
+}
+
+/// Those manifests that need something of the pack that cannot be restored.
+fn concerned(
+    repository: &Repository,
+    manifests: &[ListedManifest],
+    pack: PackId,
+    by: &[usize],
+    verdict: &Verdict,
+) -> Result<Vec<usize>, Error> {
+    if verdict.is_lost || verdict.chunks.is_empty() {
+        return Ok(if verdict.is_lost { by.to_vec() } else { vec![] });
+    }
+    let mut concerned = vec![];
+    for &number in by {
+        // Read again, since what each of thousands needs would not fit in memory.
+        let Some((_, references)) = repository.references(&manifests[number])? else { continue };
+        let mut rows = references.chunks.rows().iter().filter(|(_, at)| at.pack == pack);
+        if rows.any(|(id, at)| verdict.chunks.contains(&(*id, at.offset))) {
+            concerned.push(number);
+        }
+    }
+    Ok(concerned)
+}
