@@ -16,7 +16,7 @@ mod flush_cli;
 mod incremental;
 mod kill;
 mod properties;
-mod soak;
 mod repair;
+mod soak;
 mod support;
 mod tier;

@@ -80,10 +80,13 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What a thread does, by its number, until it is over.
+type Work = fn(&World, u64);
+
 /// Lets everything run at once, until the time is over or something is wrong.
 fn soak(world: &World) {
     let options = &world.options;
-    let loops: [(u64, fn(&World, u64)); 3] = [
+    let loops: [(u64, Work); 3] = [
         (options.savers, workers::save),
         (options.restorers, workers::restore),
         (options.flushers, workers::flush),

@@ -21,10 +21,12 @@ const ROUNDS: u32 = 12;
 /// The machine of the end.
 const MACHINE: &str = "judge";
 
+type Step = fn(&World);
+
 /// Looks at everything; each step only if all before it went well.
 pub(crate) fn reckon(world: &World) {
     world.machine(MACHINE);
-    let steps: [(&str, fn(&World)); 8] = [
+    let steps: [(&str, Step); 8] = [
         ("verify, and mend what killed saves left", mend),
         ("restore all", |world| restore_all(world)),
         ("flush until quiet", |world| flush_until_quiet(world, 10_000, true)),
