@@ -13,6 +13,10 @@ use crate::format::{
 use crate::ids::PackId;
 use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version, list_all};
 
+/// How often a use is put down before it is left to the next one: a flush moves
+/// a manifest once, and another one may come.
+const MAX_REFRESHES: u32 = 3;
+
 /// The state of garbage collection, and the version of the object it was read
 /// from.
 #[derive(Clone, Debug, Default)]
@@ -146,11 +150,29 @@ impl Repository {
         }
     }
 
-    /// Makes now the time of a cache's last use, in one request.
+    /// Makes now the time of a cache's last use, in one request; in more, if a
+    /// flush moves the manifest meanwhile: that keeps the old time.
     ///
     /// # Errors
     /// Those of the store.
     pub fn refresh(&self, found: &StoredManifest) -> Result<Refreshed, Error> {
+        let mut refreshed = self.refresh_as_read(found)?;
+        for _ in 1..MAX_REFRESHES {
+            if refreshed == Refreshed::Yes {
+                break;
+            }
+            let Manifest { scope, key, .. } = &found.manifest;
+            // Removed, or saved or used by somebody else.
+            let Some(now) = self.manifest(scope, key)? else { break };
+            if now.last_used() != found.last_used() {
+                break;
+            }
+            refreshed = self.refresh_as_read(&now)?;
+        }
+        Ok(refreshed)
+    }
+
+    fn refresh_as_read(&self, found: &StoredManifest) -> Result<Refreshed, Error> {
         if found.manifest.facts.used.is_none() {
             return self.replace_manifest(&found.manifest, &found.version);
         }

@@ -136,6 +136,10 @@ pub fn save(
             return Ok(report);
         }
     }
+    // It was there as it is to be, and somebody puts it again all the time.
+    if report.unchanged {
+        return Ok(report);
+    }
     Err(Error::SaveOvertaken(MAX_ROUNDS))
 }
 
@@ -195,7 +199,11 @@ fn save_once(
         context.check()?;
         manifest.facts.saved = StoreTime::from(repository.store().now()?);
         match unchanged {
-            Some(own) => settle::refresh(&repository, &own, &manifest, request, context),
+            // Used by somebody else, moved or removed by a flush: only the last
+            // of these makes a difference, and a look at it tells.
+            Some(own) => {
+                is_settled = settle::refresh(&repository, &own, &manifest, request, context);
+            }
             None => {
                 let (bytes, settled) = publish(&repository, &manifest, uploaded, context)?;
                 report.uploaded_bytes += bytes;

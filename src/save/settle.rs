@@ -92,27 +92,29 @@ pub(super) fn is_settled(
 }
 
 /// Makes now the time of the last use of a cache that turned out unchanged, if
-/// that was long ago. Looked at by the rules as it was, it vouches for its packs
-/// at today's epoch.
+/// that was long ago; gives whether it is the manifest that was read. Looked at by
+/// the rules as it was, it vouches for its packs at today's epoch.
 pub(super) fn refresh(
     repository: &Repository,
     own: &StoredManifest,
     now: &Manifest,
     request: &SaveRequest,
     context: Context<'_>,
-) {
+) -> bool {
     let today = now.facts.saved;
     if today.since(own.last_used()) < request.refresh_after {
-        return;
+        return true;
     }
     let mut manifest = own.manifest.clone();
     manifest.facts.epoch = now.facts.epoch;
     manifest.facts.saved = today;
     manifest.facts.used = None;
     match repository.replace_manifest(&manifest, &own.version) {
-        // Somebody else saved or used it, which does as well.
-        Ok(Refreshed::Yes | Refreshed::Changed) => {}
-        Err(error) => context.progress.warn(Warning::NotRefreshed { error: error.to_string() }),
+        Ok(refreshed) => refreshed == Refreshed::Yes,
+        Err(error) => {
+            context.progress.warn(Warning::NotRefreshed { error: error.to_string() });
+            true
+        }
     }
 }
 

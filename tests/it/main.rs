@@ -17,5 +17,6 @@ mod incremental;
 mod kill;
 mod properties;
 mod repair;
+mod soak;
 mod support;
 mod tier;

@@ -171,6 +171,12 @@ impl Bucket {
         body.unwrap().to_vec()
     }
 
+    #[allow(dead_code, reason = "for the soak alone")]
+    pub(crate) fn delete(&self, key: &str) {
+        let delete = self.server.client.delete_object().bucket(&self.name).key(key);
+        self.wait(delete.send()).unwrap();
+    }
+
     /// Lets everyone do, or nobody, such things as `s3:PutObject`.
     pub(crate) fn policy(&self, effect: &str, actions: &[&str]) {
         let arn = format!("arn:aws:s3:::{}", self.name);
