@@ -101,19 +101,6 @@ impl TableBuilder {
         !self.lost
     }
 
-    #[cfg(test)]
-    /// How many bits of an id are zero in all chunks that have a row by now: if
-    /// none, the table has all chunks that were added.
-    pub(crate) fn sample_bits(&self) -> u8 {
-        self.sample_bits
-    }
-
-    #[cfg(test)]
-    /// How many rows there are by now.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows.len()
-    }
-
     /// Adds a chunk and a pack that holds it. Adding it again does nothing. Of
     /// several packs that hold it, the first is kept.
     pub(crate) fn add(&mut self, id: ChunkId, pack: PackId) {
@@ -177,6 +164,17 @@ impl TableBuilder {
 
 #[cfg(test)]
 impl TableBuilder {
+    /// How many bits of an id are zero in all chunks that have a row by now: if
+    /// none, the table has all chunks that were added.
+    pub(crate) fn sample_bits(&self) -> u8 {
+        self.sample_bits
+    }
+
+    /// How many rows there are by now.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// A builder that begins with fewer hooks than it has to.
     pub(crate) fn sampling_by(sample_bits: u8) -> Self {
         Self { sample_bits, ..Self::default() }

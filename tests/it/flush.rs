@@ -318,7 +318,7 @@ fn a_delta_that_comes_late_is_not_believed() {
     let delta = objects.find(|(key, _)| Layout::parse_delta(key).is_some()).unwrap();
     let come_late = || {
         let (key, body) = delta.clone();
-        world.store.put(&key, body, larder::store::PutMode::Overwrite).unwrap();
+        world.store.put(&key, body, PutMode::Overwrite).unwrap();
     };
     world.pass(20 * DAY);
     assert_eq!(world.flush().condemned.packs.len(), 1);
@@ -352,7 +352,7 @@ fn what_is_used_again_is_pardoned() {
     // its manifest is put as it would be.
     world.store.delete(&[object.clone()]).unwrap();
     assert_eq!(world.flush().condemned.packs.len(), 1);
-    world.store.put(&object, body, larder::store::PutMode::Overwrite).unwrap();
+    world.store.put(&object, body, PutMode::Overwrite).unwrap();
     world.pass(2 * DAY);
     let report = world.flush();
     assert_eq!((report.pardoned.packs.len(), report.deleted.packs.len()), (1, 0));
@@ -413,11 +413,7 @@ fn what_cannot_be_read_stops_everything() {
         assert_eq!(lost.count(), 0);
         world
             .store
-            .put(
-                &Layout::gc_state(),
-                before[&Layout::gc_state()].clone(),
-                larder::store::PutMode::Overwrite,
-            )
+            .put(&Layout::gc_state(), before[&Layout::gc_state()].clone(), PutMode::Overwrite)
             .unwrap();
     }
 }
@@ -459,7 +455,7 @@ fn busy_store(world: &World) -> Vec<(&'static str, PathBuf)> {
     world.save("young", &young);
     // Of a save that died, too young to be condemned.
     let stray = PackId::generate();
-    world.store.put(&Layout::pack(stray), "stray".into(), larder::store::PutMode::Create).unwrap();
+    world.store.put(&Layout::pack(stray), "stray".into(), PutMode::Create).unwrap();
     vec![("kept", kept), ("young", young)]
 }
 
@@ -472,7 +468,7 @@ fn copy_of(world: &World) -> World {
     for object in objects {
         copy.store.set_clock(object.modified);
         let body = contents[&object.key].clone();
-        copy.store.put(&object.key, body, larder::store::PutMode::Create).unwrap();
+        copy.store.put(&object.key, body, PutMode::Create).unwrap();
     }
     copy.store.set_clock(now);
     copy.store.take_calls();
@@ -699,7 +695,7 @@ fn a_late_move_has_no_effect() {
     let report = world.try_flush(&FlushRequest { take_over: true, ..flush_request() }).unwrap();
     assert_eq!(report.broken, []);
     let late = world.store.contents()[&object].clone();
-    let put = world.store.put(&object, late, larder::store::PutMode::IfMatch(seen));
+    let put = world.store.put(&object, late, PutMode::IfMatch(seen));
     assert!(put.unwrap_err().is_conflict());
     // What it had written is garbage now, and goes.
     for _ in 0..3 {
