@@ -34,7 +34,7 @@ pub(crate) enum Action {
 pub(crate) const GOOD_STAYS_GOOD: &str = "a manifest that was good stays good";
 pub(crate) const DOOMED_FIRST: &str = "what is deleted was doomed";
 pub(crate) const ONE_DECIDES: &str = "a state is put only over the one that was seen";
-pub(crate) const JUDGED_FIRST: &str = "a manifest that is removed was judged";
+pub(crate) const READ_FIRST: &str = "a flush changes only the manifest that it read";
 pub(crate) const NOTHING_LEAKS: &str = "two more flushes remove all that is unused";
 
 impl Model for Setting {
@@ -106,7 +106,7 @@ impl Model for Setting {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        if self.looks_for_sights { sights() } else { promises() }
+        if self.looks_for_sights { sights(self) } else { promises() }
     }
 }
 
@@ -116,7 +116,7 @@ fn promises() -> Vec<Property<Setting>> {
         Property::always(GOOD_STAYS_GOOD, |_, world: &World| world.store.good_are_whole()),
         Property::always(DOOMED_FIRST, |_, world: &World| !world.store.faults.undoomed_delete),
         Property::always(ONE_DECIDES, |_, world: &World| !world.store.faults.unseen_state),
-        Property::always(JUDGED_FIRST, |_, world: &World| !world.store.faults.unjudged_removal),
+        Property::always(READ_FIRST, |_, world: &World| !world.store.faults.unseen_manifest),
         // Where processes may stop for ever, nothing need happen at all, so this is
         // not asked of the paths of the model, but of each of its states by itself.
         Property::always(NOTHING_LEAKS, |setting: &Setting, world: &World| {
@@ -131,8 +131,8 @@ fn promises() -> Vec<Property<Setting>> {
 }
 
 /// What has to be seen in the model for it to be worth its name.
-fn sights() -> Vec<Property<Setting>> {
-    vec![
+fn sights(setting: &Setting) -> Vec<Property<Setting>> {
+    let mut sights = vec![
         Property::sometimes("a flush is about to pardon", |_, world: &World| {
             world.flushes.iter().any(|flush| flush.pardons(&world.store))
         }),
@@ -145,18 +145,25 @@ fn sights() -> Vec<Property<Setting>> {
         Property::sometimes("a saver has to save again", |_, world: &World| {
             world.savers.iter().any(Saver::is_in_second_round)
         }),
-        Property::sometimes("a dead saver's manifest lacks its pack", |_, world: &World| {
+    ];
+    if setting.repacks {
+        sights.push(Property::sometimes("a move comes too late", |_, world: &World| {
+            world.flushes.iter().any(|flush| flush.moves_too_late(&world.store))
+        }));
+        sights.push(Property::sometimes("a filled pack was never used", |_, world: &World| {
+            let GcState { condemned, .. } = world.store.state;
+            condemned.iter().any(Pack::is_filled)
+        }));
+    } else {
+        sights.push(Property::sometimes("a dead saver's pack is gone", |_, world: &World| {
             !world.store.referred().minus(world.store.packs).is_empty()
-        }),
-        Property::sometimes("savers of both keys share a pack", |_, world: &World| {
+        }));
+        sights.push(Property::sometimes("two keys share a pack", |_, world: &World| {
             let [first, second] = world.store.manifests;
-            first.zip(second).is_some_and(|(first, second)| {
-                first.pack == second.pack
-                    && world.store.is_good(&first)
-                    && world.store.is_good(&second)
-            })
-        }),
-    ]
+            first.zip(second).is_some_and(|(first, second)| first.pack == second.pack)
+        }));
+    }
+    sights
 }
 
 impl Store {

@@ -6,7 +6,7 @@
 
 use crate::knowledge::Knowledge;
 use crate::setting::Setting;
-use crate::store::{Manifest, Pack, Packs, ROUNDS, Save, Store};
+use crate::store::{Manifest, Pack, Save, Store};
 use crate::weakening::Weakening;
 
 /// Where a saver is.
@@ -85,8 +85,7 @@ impl Saver {
                         && (!is_own || setting.is(Weakening::StateBeforeManifest))
                 });
                 manifests.map(SaverStep::ReadManifest).for_each(&mut may);
-                let deltas = Packs::ALL.iter().filter(|&pack| store.delta(pack).is_some());
-                deltas.map(SaverStep::ReadDelta).for_each(&mut may);
+                store.told().map(SaverStep::ReadDelta).for_each(&mut may);
                 knowledge.doubtful().iter().map(SaverStep::Ask).for_each(&mut may);
                 knowledge.usable().iter().map(SaverStep::Publish).for_each(&mut may);
                 if knowledge.usable().is_empty() {
@@ -97,7 +96,8 @@ impl Saver {
                 }
             }
             Self::Published { manifest, .. } => {
-                if setting.index && store.delta(manifest.pack) != Some(manifest.epoch) {
+                let is_new = manifest.pack == Pack::of(manifest.save);
+                if setting.index && is_new && store.delta(manifest.pack).is_none() {
                     may(SaverStep::PutDelta);
                 }
                 may(SaverStep::LookAgain);
@@ -145,13 +145,13 @@ impl Saver {
                     store.put_delta(&manifest);
                     self.clone()
                 }
-                _ => look_again(store, round, manifest),
+                _ => look_again(setting, store, round, manifest),
             },
             Self::Unsure { round, manifest } => {
                 if store.packs.has(manifest.pack) || setting.is(Weakening::SecondLookUnasked) {
                     succeed(store, &manifest)
                 } else {
-                    again(round)
+                    again(setting, round)
                 }
             }
             Self::Ended => unreachable!("it takes no step any more"),
@@ -210,18 +210,18 @@ fn publish(
 }
 
 /// S4: the state, read once more.
-fn look_again(store: &mut Store, round: u8, manifest: Manifest) -> Saver {
+fn look_again(setting: &Setting, store: &mut Store, round: u8, manifest: Manifest) -> Saver {
     if store.state.epoch == manifest.epoch {
         succeed(store, &manifest)
     } else if store.state.lists(manifest.pack) {
-        again(round)
+        again(setting, round)
     } else {
         Saver::Unsure { round, manifest }
     }
 }
 
-fn again(round: u8) -> Saver {
-    if round + 1 < ROUNDS { Saver::Starting { round: round + 1 } } else { Saver::Ended }
+fn again(setting: &Setting, round: u8) -> Saver {
+    if round + 1 < setting.rounds { Saver::Starting { round: round + 1 } } else { Saver::Ended }
 }
 
 fn succeed(store: &mut Store, manifest: &Manifest) -> Saver {

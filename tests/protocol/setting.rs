@@ -18,6 +18,8 @@ pub(crate) struct Setting {
     pub(crate) keys: usize,
     /// The key of each saver.
     pub(crate) savers: &'static [usize],
+    /// How often a saver saves before it ends without a word of success.
+    pub(crate) rounds: u8,
     /// Whether somebody restores key 0 and refreshes its manifest.
     pub(crate) restores: bool,
     /// How many runs the two flushes have between them. One that dies is one that
@@ -29,6 +31,10 @@ pub(crate) struct Setting {
     pub(crate) expires: bool,
     /// Whether savers write and read index deltas, and read the index table.
     pub(crate) index: bool,
+    /// Whether packs may be too young for a flush to condemn or doom them.
+    pub(crate) grace: bool,
+    /// Whether flushes may repack.
+    pub(crate) repacks: bool,
     pub(crate) before: Before,
     /// Whether the check looks for what should be seen, not for what never should.
     pub(crate) looks_for_sights: bool,
@@ -39,18 +45,22 @@ pub(crate) struct Setting {
 pub(crate) const LONE_SAVER: Setting = Setting {
     keys: 1,
     savers: &[0],
+    rounds: 2,
     restores: false,
     runs: 5,
     claims: false,
     expires: false,
     index: false,
+    grace: true,
+    repacks: false,
     before: Before::Garbage,
     looks_for_sights: false,
     weakened: None,
 };
 
 /// Two savers of one key.
-pub(crate) const ONE_KEY: Setting = Setting { savers: &[0, 0], runs: 3, ..LONE_SAVER };
+pub(crate) const ONE_KEY: Setting =
+    Setting { savers: &[0, 0], runs: 3, grace: false, ..LONE_SAVER };
 
 /// A saver for each of two keys, whose manifests flushes read one after the other,
 /// and may find expired.
@@ -73,6 +83,14 @@ pub(crate) const INDEX: Setting = Setting { index: true, runs: 4, ..LONE_SAVER }
 
 /// Flushes claim the state before they mark.
 pub(crate) const CLAIMS: Setting = Setting { claims: true, ..LONE_SAVER };
+
+/// Flushes repack a pack whose manifest a saver may replace, a restorer refresh, and
+/// another flush find expired.
+pub(crate) const REPACK: Setting = Setting { repacks: true, runs: 3, grace: false, ..RESTORER };
+
+/// Flushes repack a pack that a saver reuses under another key.
+pub(crate) const REPACK_REUSED: Setting =
+    Setting { keys: 2, savers: &[1], restores: false, expires: false, ..REPACK };
 
 impl Setting {
     pub(crate) fn is(&self, weakening: Weakening) -> bool {

@@ -13,8 +13,8 @@ pub(crate) const KEYS: usize = 2;
 /// Savers, at most.
 pub(crate) const SAVERS: usize = 2;
 
-/// How often a saver saves before it ends without a word of success.
-pub(crate) const ROUNDS: u8 = 2;
+/// Rounds of a saver, at most.
+const ROUNDS: u8 = 2;
 
 /// Saves: the one before, and each saver's rounds.
 pub(crate) const SAVES: usize = 1 + SAVERS * ROUNDS as usize;
@@ -30,6 +30,15 @@ impl Pack {
     /// The pack that was there before.
     pub(crate) const OLD: Self = Self(0);
 
+    /// The pack that this run of a flush may fill.
+    pub(crate) fn filled(run: u8) -> Self {
+        Self(SAVES as u8 + run)
+    }
+
+    pub(crate) fn is_filled(self) -> bool {
+        usize::from(self.0) >= SAVES
+    }
+
     /// The pack that this save may upload.
     pub(crate) fn of(save: Save) -> Self {
         Self(save.0)
@@ -44,11 +53,10 @@ impl fmt::Debug for Pack {
 
 /// A set of packs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(crate) struct Packs(u8);
+pub(crate) struct Packs(u16);
 
 impl Packs {
     pub(crate) const NONE: Self = Self(0);
-    pub(crate) const ALL: Self = Self((1 << SAVES) - 1);
 
     pub(crate) fn one(pack: Pack) -> Self {
         Self(1 << pack.0)
@@ -83,7 +91,7 @@ impl Packs {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Pack> {
-        (0..8).map(Pack).filter(move |&pack| self.has(pack))
+        (0..16).map(Pack).filter(move |&pack| self.has(pack))
     }
 
     /// All its subsets, itself first.
@@ -146,6 +154,15 @@ pub(crate) struct GcState {
     pub(crate) table: Packs,
     /// The number of the run that claimed it.
     pub(crate) claim: u8,
+    /// What is being repacked (P1).
+    pub(crate) repack: Option<Repack>,
+}
+
+/// What a flush announces before it repacks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Repack {
+    pub(crate) emptied: Pack,
+    pub(crate) filled: Pack,
 }
 
 impl GcState {
@@ -161,8 +178,8 @@ pub(crate) struct Faults {
     pub(crate) undoomed_delete: bool,
     /// A state was put over one that its writer had not seen.
     pub(crate) unseen_state: bool,
-    /// A manifest was removed that is not the one that was judged.
-    pub(crate) unjudged_removal: bool,
+    /// A flush removed or replaced a manifest that is not the one it read.
+    pub(crate) unseen_manifest: bool,
 }
 
 /// The shared store.
@@ -195,7 +212,12 @@ impl Store {
     }
 
     pub(crate) fn delta(&self, pack: Pack) -> Option<Epoch> {
-        self.deltas[usize::from(pack.0)]
+        self.deltas.get(usize::from(pack.0)).copied().flatten()
+    }
+
+    /// The packs that index deltas tell of.
+    pub(crate) fn told(&self) -> impl Iterator<Item = Pack> {
+        (0..SAVES as u8).map(Pack).filter(|&pack| self.delta(pack).is_some())
     }
 
     /// The packs that manifests name.

@@ -46,4 +46,18 @@ pub(crate) enum Weakening {
     UnchangedUnseen,
     /// R2: a refresh puts the manifest whatever is there.
     RefreshAnyVersion,
+    /// P1: nobody is told what is being filled.
+    Unannounced,
+    /// P1: flushes condemn what is being filled.
+    CondemnFilled,
+    /// P2: an announcement is taken off, and no manifest put anew.
+    TakeOffUnfenced,
+    /// P2: manifests are put anew as they were.
+    FenceSameVersion,
+    /// P2: manifests are put anew whatever is there.
+    FenceAnyVersion,
+    /// P2: a manifest is moved as it was read after the announcement.
+    MoveAsReadLater,
+    /// F7: a manifest is moved whatever is there.
+    MoveAnyVersion,
 }
