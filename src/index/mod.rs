@@ -115,10 +115,12 @@ impl KnownChunks {
     /// cannot be read is left out with a warning.
     pub(crate) fn load_index(&self, repository: &Repository, context: Context<'_>) {
         self.index.get_or_init(|| {
-            read_deltas(repository, context).unwrap_or_else(|error| {
+            let mut index = read_deltas(repository, &self.view, context).unwrap_or_else(|error| {
                 context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
                 HashMap::new()
-            })
+            });
+            index.retain(|_, at| !self.view.avoid.contains(&at.pack));
+            index
         });
     }
 }
@@ -131,9 +133,11 @@ impl fmt::Debug for KnownChunks {
 
 fn read_deltas(
     repository: &Repository,
+    view: &IndexView,
     context: Context<'_>,
 ) -> Result<HashMap<ChunkId, Location>, Error> {
-    let mut deltas = repository.list_deltas(0)?;
+    // What older ones tell of may be doomed by now, or gone: no list would say so.
+    let mut deltas = repository.list_deltas(view.epoch.saturating_sub(1))?;
     // Their names are ULIDs: the last in order are the newest.
     deltas.reverse();
     let mut bytes = 0;
