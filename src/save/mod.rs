@@ -192,7 +192,9 @@ fn save_once(
         context.check()?;
         manifest.facts.saved = StoreTime::from(repository.store().now()?);
         match unchanged {
-            Some(own) => settle::refresh(&repository, &own, &manifest, request, context),
+            Some(own) => {
+                is_settled = settle::refresh(&repository, &own, &manifest, request, context);
+            }
             None => {
                 let (bytes, settled) = publish(&repository, &manifest, uploaded, context)?;
                 report.uploaded_bytes += bytes;

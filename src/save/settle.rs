@@ -88,26 +88,30 @@ pub(super) fn is_settled(
 
 /// Makes now the time of the last use of a cache that turned out unchanged, if
 /// that was long ago. Looked at by the rules as it was, it vouches for its packs
-/// at today's epoch.
+/// at today's epoch. Gives whether the cache is still the one that was looked at.
 pub(super) fn refresh(
     repository: &Repository,
     own: &StoredManifest,
     now: &Manifest,
     request: &SaveRequest,
     context: Context<'_>,
-) {
+) -> bool {
     let today = now.facts.saved;
     if today.since(own.last_used()) < request.refresh_after {
-        return;
+        return true;
     }
     let mut manifest = own.manifest.clone();
     manifest.facts.epoch = now.facts.epoch;
     manifest.facts.saved = today;
     manifest.facts.used = None;
     match repository.replace_manifest(&manifest, &own.version) {
-        // Somebody else saved or used it, which does as well.
-        Ok(Refreshed::Yes | Refreshed::Changed) => {}
-        Err(error) => context.progress.warn(Warning::NotRefreshed { error: error.to_string() }),
+        Ok(Refreshed::Yes) => true,
+        // It may be gone, or something else, or was put again without being used.
+        Ok(Refreshed::Changed) => false,
+        Err(error) => {
+            context.progress.warn(Warning::NotRefreshed { error: error.to_string() });
+            true
+        }
     }
 }
 
