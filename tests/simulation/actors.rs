@@ -58,12 +58,12 @@ fn name(names: usize, random: &mut Random) -> (Scope, Key) {
 }
 
 impl Role {
-    /// What an actor of this kind does next; so many names are in use.
-    pub(crate) fn draw(kind: Kind, names: usize, trees: &Trees, random: &mut Random) -> Self {
+    /// What an actor of this kind does next; so many names and trees are in use.
+    pub(crate) fn draw(kind: Kind, names: usize, trees: u64, random: &mut Random) -> Self {
         match kind {
             Kind::Saver => Self::Save {
                 name: name(names, random),
-                tree: random.below(trees.count()) as usize,
+                tree: random.below(trees) as usize,
                 lifetime: match random.below(4) {
                     0 => Lifetime::For(Duration::from_secs(3 * HOUR)),
                     _ => Lifetime::ByPolicy,
@@ -78,7 +78,7 @@ impl Role {
             Kind::Flusher => Self::Flush {
                 age: Duration::from_secs(*random.pick(&[2 * HOUR, 6 * HOUR, 24 * HOUR])),
                 max_size: random.one_in(5).then_some(300_000),
-                repack: random.one_in(3),
+                repack: random.one_in(2),
                 dry_run: random.one_in(20),
             },
         }

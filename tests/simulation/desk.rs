@@ -174,6 +174,11 @@ impl Desk {
         state.pending.swap_remove(chosen)
     }
 
+    /// Whether any of the waiting requests is like this.
+    pub(crate) fn is_any(&self, like: impl Fn(&Request) -> bool) -> bool {
+        self.state().pending.iter().any(|pending| like(&pending.request))
+    }
+
     /// The actor is dead from now on: it learns nothing more. Gives the requests
     /// that were on their way.
     pub(crate) fn kill(&self) -> Vec<Request> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use larder::format::Layout;
 use larder::progress::{Context, NoProgress};
 use larder::restore::{Hit, RestoreRequest, restore};
-use larder::store::{MemoryStore, Store, StoreError};
+use larder::store::{MemoryStore, ObjectKey, Store, StoreError};
 use larder::store_time::StoreTime;
 
 use crate::actors::{Actor, End, GRACE, Kind, NAMES, Role, restore_request};
@@ -50,20 +51,22 @@ struct Habits {
     clock: u64,
     /// The most objects of a listing's page.
     page: usize,
-    /// How many names there are.
+    /// How many names there are, and how many trees are saved under them.
     names: usize,
+    trees: u64,
 }
 
 impl Habits {
-    fn draw(random: &mut Random) -> Self {
+    fn draw(trees: &Trees, random: &mut Random) -> Self {
         Self {
             stay: *random.pick(&[0, 50, 80, 95]),
-            sleep: *random.pick(&[8, 25, 60]),
+            sleep: *random.pick(&[16, 40, 100]),
             crash: *random.pick(&[0, 40, 150]),
             fault: *random.pick(&[0, 0, 30, 100]),
             clock: *random.pick(&[6, 15, 40]),
             page: *random.pick(&[2, 5, 1000]),
             names: 1 + random.below(NAMES.len() as u64) as usize,
+            trees: 2 + random.below(trees.count() - 1),
         }
     }
 }
@@ -112,7 +115,7 @@ pub(crate) fn run(seed: u64, trees: &Trees) -> Result<(Tally, Vec<String>), Box<
     let mut random = Random::new(seed);
     let mut run = Run {
         seed,
-        habits: Habits::draw(&mut random),
+        habits: Habits::draw(trees, &mut random),
         random,
         trees,
         store,
@@ -252,7 +255,7 @@ impl Run<'_> {
     }
 
     fn begin_any(&mut self, kind: Kind) -> Verdict {
-        let role = Role::draw(kind, self.habits.names, self.trees, &mut self.random);
+        let role = Role::draw(kind, self.habits.names, self.habits.trees, &mut self.random);
         self.begin(kind, role)
     }
 
@@ -290,7 +293,7 @@ impl Run<'_> {
         if has_ended && replace {
             return self.begin_any(kind);
         }
-        if !has_ended && self.random.one_in(self.habits.sleep) {
+        if !has_ended && self.falls_asleep(number) {
             // Mostly for a while, now and then for the rest of the run.
             let turns = match self.random.below(8) {
                 0 => TURNS,
@@ -299,6 +302,22 @@ impl Run<'_> {
             self.actors[number].sleeps_until = self.turn + turns;
         }
         Ok(())
+    }
+
+    /// Whether an actor is now left alone for some time: more often where the
+    /// protocol's rules are about what it does next.
+    fn falls_asleep(&mut self, at: usize) -> bool {
+        let sleep = self.habits.sleep;
+        let is_delicate = self.actors[at].desk.is_any(|request| {
+            let decides = |key: &ObjectKey| {
+                *key == Layout::gc_state() || key.as_str().starts_with(Layout::manifests())
+            };
+            match request {
+                Request::List { prefix, .. } => prefix.starts_with(Layout::manifests()),
+                _ => request.keys().iter().any(decides),
+            }
+        });
+        self.random.one_in(if is_delicate { sleep.div_ceil(4) } else { sleep })
     }
 
     /// Whose turn it is.
@@ -372,12 +391,15 @@ impl Run<'_> {
     }
 
     fn fate(&mut self, request: &Request) -> Fate {
-        if !self.random.one_in(self.habits.fault) {
+        let is_batch = request.keys().len() > 1;
+        // There are few of those.
+        let fault = if is_batch { self.habits.fault.div_ceil(10) } else { self.habits.fault };
+        if !self.random.one_in(fault) {
             return Fate::Answered;
         }
         match self.random.below(4) {
             0 => Fate::Lost,
-            1 if request.keys().len() > 1 => Fate::Partial,
+            1 if is_batch => Fate::Partial,
             2 if request.changes_the_store() => Fate::Late,
             _ => Fate::AnswerLost,
         }
@@ -387,7 +409,7 @@ impl Run<'_> {
     fn delete_some(&mut self, by: usize, label: &str, request: &Request) -> Result<Outcome, String> {
         let (first, others) = request.keys().split_at(request.keys().len() / 2);
         drop(self.perform(by, label, &Request::Delete { keys: first.to_vec() })?);
-        let refused = |key: &larder::store::ObjectKey| -> StoreError {
+        let refused = |key: &ObjectKey| -> StoreError {
             let one = Request::Delete { keys: vec![key.clone()] };
             one.error("this one was refused")
         };

@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use crate::random::Random;
 
-/// Which parts each tree has.
-const TREES: [&str; 6] = ["abc", "ad", "bec", "fa", "cde", "f"];
+/// Which parts each tree has: large ones, and others that leave their packs
+/// sparse.
+const TREES: [&str; 6] = ["abcd", "a", "bcef", "dc", "fa", "e"];
 
 /// Bytes of a part: above what a directory needs for a chunk of its own, and
 /// below what is cut by its contents.
