@@ -1,0 +1,269 @@
+//! Who acts: threads with larder's own save, restore and flush.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use larder::error::Error;
+use larder::files::{WalkOptions, WalkSource};
+use larder::flush::{FlushReport, FlushRequest, Policy, flush};
+use larder::format::{Anchor, Lifetime};
+use larder::ids::{Key, Scope};
+use larder::progress::{Context, NoProgress};
+use larder::relpath::RelPath;
+use larder::restore::{Destination, RestoreReport, RestoreRequest, restore};
+use larder::save::{SaveReport, SaveRequest, save};
+
+use crate::asleep::Threads;
+use crate::desk::{Desk, Scheduled};
+use crate::random::Random;
+use crate::trees::Trees;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+/// How long packs are kept that nobody refers to, whoever flushes.
+pub(crate) const GRACE: Duration = Duration::from_secs(HOUR);
+
+/// How long ago a cache must have been used for a save or restore to refresh it.
+pub(crate) const REFRESH_AFTER: Duration = Duration::from_secs(30 * MINUTE);
+
+/// What caches are saved under: scope and key.
+pub(crate) const NAMES: [(&str, &str); 5] =
+    [("one", "app-1"), ("one", "app-2"), ("one", "lib-1"), ("two", "app-1"), ("two", "lib-1")];
+
+/// What an actor does.
+#[derive(Clone, Debug)]
+pub(crate) enum Role {
+    Save { name: (Scope, Key), tree: usize, lifetime: Lifetime, reuse: bool },
+    /// By the key, or, without one, by the beginning of keys.
+    Restore { scope: Scope, key: Option<Key>, prefix: String },
+    Flush { age: Duration, max_size: Option<u64>, repack: bool, dry_run: bool },
+}
+
+/// The kinds of actors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Saver,
+    Restorer,
+    Flusher,
+}
+
+fn name(names: usize, random: &mut Random) -> (Scope, Key) {
+    let (scope, key) = random.pick(&NAMES[..names]);
+    (scope.parse().unwrap(), key.parse().unwrap())
+}
+
+impl Role {
+    /// What an actor of this kind does next; so many names and trees are in use.
+    pub(crate) fn draw(kind: Kind, names: usize, trees: u64, random: &mut Random) -> Self {
+        match kind {
+            Kind::Saver => Self::Save {
+                name: name(names, random),
+                tree: random.below(trees) as usize,
+                lifetime: match random.below(4) {
+                    0 => Lifetime::For(Duration::from_secs(3 * HOUR)),
+                    _ => Lifetime::ByPolicy,
+                },
+                reuse: !random.one_in(15),
+            },
+            Kind::Restorer => {
+                let (scope, key) = name(names, random);
+                let prefix = key.as_str()[..3].to_owned();
+                Self::Restore { scope, key: (!random.one_in(4)).then_some(key), prefix }
+            }
+            Kind::Flusher => Self::Flush {
+                age: Duration::from_secs(*random.pick(&[2 * HOUR, 6 * HOUR, 24 * HOUR])),
+                max_size: random.one_in(5).then_some(300_000),
+                repack: random.one_in(2),
+                dry_run: random.one_in(20),
+            },
+        }
+    }
+
+    /// One that removes no caches.
+    pub(crate) fn tidy(repack: bool) -> Self {
+        let age = Duration::from_secs(1_000_000 * HOUR);
+        Self::Flush { age, max_size: None, repack, dry_run: false }
+    }
+
+    /// One that removes all that it may.
+    pub(crate) fn purge() -> Self {
+        Self::Flush { age: Duration::ZERO, max_size: None, repack: false, dry_run: false }
+    }
+}
+
+/// How an actor ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    Saved(Result<SaveReport, Error>),
+    Restored(Result<RestoreReport, Error>),
+    Flushed(Result<FlushReport, Error>),
+    Panicked(String),
+}
+
+/// An actor at work.
+pub(crate) struct Actor {
+    pub(crate) number: usize,
+    pub(crate) kind: Kind,
+    pub(crate) role: Role,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) threads: Threads,
+    /// Where a restore puts what it finds.
+    pub(crate) target: PathBuf,
+    thread: Option<JoinHandle<End>>,
+    /// The turn until which it is left alone.
+    pub(crate) sleeps_until: u64,
+    /// Whether a request or an answer of it was lost.
+    pub(crate) was_failed: bool,
+}
+
+impl Actor {
+    /// Starts one. `run` tells the actors of runs apart that go on at once.
+    pub(crate) fn start(
+        run: u64,
+        number: usize,
+        kind: Kind,
+        role: Role,
+        trees: &Trees,
+        page: usize,
+    ) -> Self {
+        let thread_name = format!("sim{:05}.{:05}", run % 100_000, number % 100_000);
+        let desk = Arc::new(Desk::default());
+        let target = trees.target(&thread_name);
+        let thread = {
+            let work = Work {
+                store: Arc::new(Scheduled { desk: Arc::clone(&desk), page }),
+                role: role.clone(),
+                tree: trees.path(if let Role::Save { tree, .. } = role { tree } else { 0 }),
+                target: target.clone(),
+            };
+            let desk = Arc::clone(&desk);
+            let run = move || {
+                let end = catch_unwind(AssertUnwindSafe(|| work.run()));
+                desk.end();
+                end.unwrap_or_else(|payload| End::Panicked(text_of(&*payload)))
+            };
+            std::thread::Builder::new().name(thread_name.clone()).spawn(run).unwrap()
+        };
+        Self {
+            number,
+            kind,
+            role,
+            desk,
+            threads: Threads::named(&thread_name),
+            target,
+            thread: Some(thread),
+            sleeps_until: 0,
+            was_failed: false,
+        }
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn end(&mut self) -> End {
+        let thread = self.thread.take().expect("an actor ends once");
+        thread.join().unwrap_or_else(|payload| End::Panicked(text_of(&*payload)))
+    }
+
+    pub(crate) fn label(&self) -> String {
+        let kind = match self.kind {
+            Kind::Saver => "save",
+            Kind::Restorer => "restore",
+            Kind::Flusher => "flush",
+        };
+        format!("{kind}{}", self.number)
+    }
+}
+
+fn text_of(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text").to_owned()
+}
+
+/// What an actor's thread needs.
+struct Work {
+    store: Arc<Scheduled>,
+    role: Role,
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+impl Work {
+    fn run(self) -> End {
+        let stop = AtomicBool::new(false);
+        let context = Context { progress: &NoProgress, stop: &stop };
+        match self.role {
+            Role::Save { name: (scope, key), lifetime, reuse, .. } => {
+                let request = SaveRequest {
+                    scope,
+                    key,
+                    sources: vec![WalkSource {
+                        anchor: Anchor::WorkingDirectory,
+                        path: RelPath::new("tree").unwrap(),
+                        location: self.tree,
+                    }],
+                    walk: WalkOptions::default(),
+                    level: 1,
+                    if_absent: false,
+                    dry_run: false,
+                    allow_missing: false,
+                    skip_unreadable: false,
+                    reuse,
+                    lifetime,
+                    refresh_after: REFRESH_AFTER,
+                    records: None,
+                    tier: None,
+                };
+                End::Saved(save(self.store, &request, context))
+            }
+            Role::Restore { scope, key, prefix } => {
+                let request = restore_request(scope, key, prefix, self.target);
+                End::Restored(restore(self.store, &request, context))
+            }
+            Role::Flush { age, max_size, repack, dry_run } => {
+                let policy = Policy {
+                    scope: None,
+                    age,
+                    key_ages: vec![],
+                    pins: vec![],
+                    keep_last: 0,
+                    max_size,
+                };
+                let request = FlushRequest {
+                    policy,
+                    grace: GRACE,
+                    repack,
+                    dry_run,
+                    take_over: true,
+                    unfenced: false,
+                };
+                End::Flushed(flush(self.store, &request, context))
+            }
+        }
+    }
+}
+
+/// A restore of a key, or of the newest with a prefix.
+pub(crate) fn restore_request(
+    scope: Scope,
+    key: Option<Key>,
+    prefix: String,
+    to: PathBuf,
+) -> RestoreRequest {
+    RestoreRequest {
+        scope,
+        restore_keys: if key.is_none() { vec![prefix] } else { vec![] },
+        keys: key.into_iter().collect(),
+        destination: Destination::Below(to),
+        paths: vec![],
+        delete_extra: true,
+        owner: false,
+        xattrs: false,
+        refresh_after: REFRESH_AFTER,
+        records: None,
+        tier: None,
+    }
+}

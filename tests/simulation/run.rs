@@ -1,0 +1,566 @@
+//! One run: who gets the next turn, what goes wrong, and when.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use larder::format::Layout;
+use larder::progress::{Context, NoProgress};
+use larder::restore::{Hit, RestoreRequest, restore};
+use larder::store::{MemoryStore, ObjectKey, Store, StoreError};
+use larder::store_time::StoreTime;
+
+use crate::actors::{Actor, End, GRACE, Kind, NAMES, Role, restore_request};
+use crate::desk::{Answer, News, Outcome, Request};
+use crate::judge::{Judge, Verdict};
+use crate::random::Random;
+use crate::tally::{Event, Tally};
+use crate::trees::Trees;
+
+/// Turns of a run, before it is brought to rest.
+const TURNS: u64 = 350;
+
+/// Turns after which an actor that is not disturbed any more does not end.
+const MOST_TURNS: u64 = 5_000;
+
+/// Flushes after which a store is at rest where nobody saves.
+const MOST_FLUSHES: u32 = 12;
+
+/// How long nothing happens before somebody hangs: longer than any machine,
+/// however busy, takes to walk a directory.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A run that showed a fault.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) seed: u64,
+    pub(crate) turn: u64,
+    pub(crate) why: String,
+    pub(crate) log: Vec<String>,
+}
+
+/// How a run goes: chance differs from seed to seed.
+struct Habits {
+    /// Of a hundred turns, how many the same actor goes on.
+    stay: u64,
+    /// An actor is left alone once in so many turns; likewise the others.
+    sleep: u64,
+    crash: u64,
+    fault: u64,
+    clock: u64,
+    /// The most objects of a listing's page.
+    page: usize,
+    /// How many names there are, and how many trees are saved under them.
+    names: usize,
+    trees: u64,
+}
+
+impl Habits {
+    fn draw(trees: &Trees, random: &mut Random) -> Self {
+        Self {
+            stay: *random.pick(&[0, 50, 80, 95]),
+            sleep: *random.pick(&[16, 40, 100]),
+            crash: *random.pick(&[0, 40, 150]),
+            fault: *random.pick(&[0, 0, 30, 100]),
+            clock: *random.pick(&[6, 15, 40]),
+            page: *random.pick(&[2, 5, 1000]),
+            names: 1 + random.below(NAMES.len() as u64) as usize,
+            trees: 2 + random.below(trees.count() - 1),
+        }
+    }
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Answered,
+    /// It never arrives.
+    Lost,
+    /// It takes effect, and the answer is lost.
+    AnswerLost,
+    /// Its sender gives up, and it takes effect later.
+    Late,
+    /// Of several deletes, some are refused.
+    Partial,
+}
+
+/// A request that is still on its way.
+struct Late {
+    due: u64,
+    by: usize,
+    label: String,
+    request: Request,
+}
+
+struct Run<'a> {
+    seed: u64,
+    random: Random,
+    habits: Habits,
+    trees: &'a Trees,
+    store: Arc<MemoryStore>,
+    judge: Judge<'a>,
+    actors: Vec<Actor>,
+    began: usize,
+    current: usize,
+    late: Vec<Late>,
+    turn: u64,
+    log: Vec<String>,
+}
+
+/// Runs one seed.
+pub(crate) fn run(seed: u64, trees: &Trees) -> Result<(Tally, Vec<String>), Box<Failure>> {
+    let store = Arc::new(MemoryStore::new());
+    let watched = Arc::clone(&store);
+    let mut random = Random::new(seed);
+    let mut run = Run {
+        seed,
+        habits: Habits::draw(trees, &mut random),
+        random,
+        trees,
+        store,
+        judge: Judge::new(&watched, trees),
+        actors: vec![],
+        began: 0,
+        current: 0,
+        late: vec![],
+        turn: 0,
+        log: vec![],
+    };
+    let verdict = run.all();
+    run.stop();
+    match verdict {
+        Ok(()) => Ok((run.judge.tally, run.log)),
+        Err(why) => Err(Box::new(Failure { seed, turn: run.turn, why, log: run.log })),
+    }
+}
+
+impl Run<'_> {
+    fn all(&mut self) -> Verdict {
+        let savers = 2 + self.random.below(2);
+        let restorers = 1 + self.random.below(2);
+        let flushers = 1 + self.random.below(2);
+        for (kind, count) in
+            [(Kind::Saver, savers), (Kind::Restorer, restorers), (Kind::Flusher, flushers)]
+        {
+            for _ in 0..count {
+                self.begin_any(kind)?;
+            }
+        }
+        while self.turn < TURNS {
+            if self.random.one_in(self.habits.clock) {
+                self.pass_some_time();
+            }
+            self.next_turn(true)?;
+        }
+        self.bring_to_rest()?;
+        self.rest()?;
+        self.compare()?;
+        if self.random.one_in(4) {
+            self.purge()?;
+        }
+        Ok(())
+    }
+
+    /// Nobody begins any more, and nothing is lost: all others end.
+    fn bring_to_rest(&mut self) -> Verdict {
+        self.habits = Habits { sleep: 0, crash: 0, fault: 0, ..self.habits };
+        self.note("from now on, nobody begins");
+        for number in (0..self.actors.len()).rev() {
+            if self.random.one_in(4) {
+                self.crash(number)?;
+            } else {
+                self.actors[number].sleeps_until = 0;
+            }
+        }
+        let last = self.turn + MOST_TURNS;
+        while !self.actors.is_empty() {
+            if self.random.one_in(40) {
+                self.pass_some_time();
+            }
+            self.next_turn(false)?;
+            if self.turn > last {
+                return Err(format!("{} does not end", self.actors[0].label()));
+            }
+        }
+        for late in std::mem::take(&mut self.late) {
+            self.arrive(late)?;
+        }
+        Ok(())
+    }
+
+    /// Flushes until nothing changes any more.
+    fn rest(&mut self) -> Verdict {
+        for number in 0..MOST_FLUSHES {
+            let before = self.judge.rest();
+            self.pass(GRACE + Duration::from_secs(600));
+            let repack = number == 0 && self.random.one_in(2);
+            self.alone(Role::tidy(repack))?;
+            if self.judge.rest() == before {
+                return self.judge.quiet();
+            }
+        }
+        let rest = self.judge.quiet().err().unwrap_or_default();
+        Err(format!("after {MOST_FLUSHES} flushes, the store is not at rest: {rest}"))
+    }
+
+    /// Restores all caches of which success was said.
+    fn compare(&mut self) -> Verdict {
+        let promised = self.judge.promised();
+        self.judge.tally.add(Event::Checked, promised.len());
+        let (store, trees, seed) = (&self.store, self.trees, self.seed);
+        let one = |(scope, key, tree): (_, larder::ids::Key, usize)| -> Verdict {
+            let name = format!("{scope} {key}");
+            let target = trees.target(&format!("end-{seed}-{scope}-{key}"));
+            let request = RestoreRequest {
+                refresh_after: Duration::MAX,
+                ..restore_request(scope, Some(key), String::new(), target.clone())
+            };
+            let stop = AtomicBool::new(false);
+            let context = Context { progress: &NoProgress, stop: &stop };
+            let report = restore(store.clone(), &request, context)
+                .map_err(|error| format!("at the end, {name} cannot be restored: {error}"))?;
+            if report.hit != Hit::Exact || !trees.is_same(tree, &target.join("tree")) {
+                return Err(format!("at the end, {name} is not what was saved"));
+            }
+            let _ = fs::remove_dir_all(target);
+            Ok(())
+        };
+        std::thread::scope(|threads| {
+            let all: Vec<_> =
+                promised.into_iter().map(|cache| threads.spawn(|| one(cache))).collect();
+            all.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
+        })
+    }
+
+    /// Removes all caches: then all packs go.
+    fn purge(&mut self) -> Verdict {
+        for _ in 0..4 {
+            self.pass(4 * GRACE);
+            self.alone(Role::purge())?;
+        }
+        if self.judge.manifests() > 0 {
+            return Err("caches are left that have had their time".to_owned());
+        }
+        self.judge.quiet()
+    }
+
+    /// One actor begins, and ends, with nobody else there.
+    fn alone(&mut self, role: Role) -> Verdict {
+        self.begin(Kind::Flusher, role)?;
+        while !self.actors.is_empty() {
+            self.next_turn(false)?;
+        }
+        Ok(())
+    }
+
+    fn begin_any(&mut self, kind: Kind) -> Verdict {
+        let role = Role::draw(kind, self.habits.names, self.habits.trees, &mut self.random);
+        self.begin(kind, role)
+    }
+
+    fn begin(&mut self, kind: Kind, role: Role) -> Verdict {
+        let (number, page) = (self.began, self.habits.page);
+        self.began += 1;
+        let actor = Actor::start(self.seed, number, kind, role, self.trees, page);
+        self.judge.begins(&actor);
+        self.note(&format!("{} begins: {:?}", actor.label(), actor.role));
+        self.actors.push(actor);
+        self.settle(self.actors.len() - 1).map(drop)
+    }
+
+    /// Gives somebody a turn. Whoever ends is replaced, if that is asked for.
+    fn next_turn(&mut self, replace: bool) -> Verdict {
+        self.turn += 1;
+        self.judge.tally.count(Event::Turn);
+        self.store.take_calls();
+        let (due, late) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition::<Vec<_>, _>(|late| late.due <= self.turn);
+        self.late = late;
+        for late in due {
+            self.arrive(late)?;
+        }
+        let number = self.choose();
+        self.current = self.actors[number].number;
+        let kind = self.actors[number].kind;
+        let has_ended = if self.random.one_in(self.habits.crash) {
+            self.crash(number)?;
+            true
+        } else {
+            self.act(number)?
+        };
+        if has_ended && replace {
+            return self.begin_any(kind);
+        }
+        if !has_ended && self.falls_asleep(number) {
+            // Mostly for a while, now and then for the rest of the run.
+            let turns = match self.random.below(8) {
+                0 => TURNS,
+                more => 4 << more,
+            };
+            self.actors[number].sleeps_until = self.turn + turns;
+        }
+        Ok(())
+    }
+
+    /// Whether an actor is now left alone for some time: more often where the
+    /// protocol's rules are about what it does next.
+    fn falls_asleep(&mut self, at: usize) -> bool {
+        let sleep = self.habits.sleep;
+        let is_delicate = self.actors[at].desk.is_any(|request| {
+            let decides = |key: &ObjectKey| {
+                *key == Layout::gc_state() || key.as_str().starts_with(Layout::manifests())
+            };
+            match request {
+                Request::List { prefix, .. } => prefix.starts_with(Layout::manifests()),
+                _ => request.keys().iter().any(decides),
+            }
+        });
+        self.random.one_in(if is_delicate { sleep.div_ceil(4) } else { sleep })
+    }
+
+    /// Whose turn it is.
+    fn choose(&mut self) -> usize {
+        let is_awake = |actor: &Actor| actor.sleeps_until <= self.turn;
+        let same = |actor: &Actor| actor.number == self.current && is_awake(actor);
+        if let Some(same) = self.actors.iter().position(same)
+            && self.random.below(100) < self.habits.stay
+        {
+            return same;
+        }
+        let awake: Vec<usize> =
+            (0..self.actors.len()).filter(|&number| is_awake(&self.actors[number])).collect();
+        if awake.is_empty() {
+            let first = (0..self.actors.len()).min_by_key(|&at| self.actors[at].sleeps_until);
+            return first.expect("somebody is there");
+        }
+        *self.random.pick(&awake)
+    }
+
+    /// One request of an actor is dealt with; `true` if that was its last.
+    fn act(&mut self, at: usize) -> Result<bool, String> {
+        let pending = {
+            let (judge, random) = (&mut self.judge, &mut self.random);
+            self.actors[at].desk.take(|requests| {
+                let mut order: Vec<_> = requests.iter().map(|one| rank(judge, one)).collect();
+                order.sort();
+                let chosen = order.swap_remove(random.below(order.len() as u64) as usize);
+                requests.iter().position(|one| rank(judge, one) == chosen).unwrap_or(0)
+            })
+        };
+        let fate = self.fate(&pending.request);
+        let (by, label) = (self.actors[at].number, self.actors[at].label());
+        let request = pending.request.clone();
+        let outcome = match fate {
+            Fate::Answered => self.perform(by, &label, &request)?,
+            Fate::Lost => {
+                self.judge.tally.count(Event::Lost);
+                let error = Err(request.error("the request was lost"));
+                self.write(&label, &request, &error);
+                error
+            }
+            Fate::AnswerLost => {
+                self.judge.tally.count(Event::AnswerLost);
+                drop(self.perform(by, &label, &request)?);
+                Err(request.error("the answer was lost"))
+            }
+            Fate::Late => {
+                let error = Err(request.error("no answer came in time"));
+                self.write(&label, &request, &error);
+                self.send_late(by, &label, request.clone());
+                error
+            }
+            Fate::Partial => {
+                self.judge.tally.count(Event::Partial);
+                self.delete_some(by, &label, &request)?
+            }
+        };
+        self.actors[at].was_failed |= !matches!(fate, Fate::Answered);
+        self.judge.told(by, &request, &outcome);
+        pending.answer(outcome);
+        if self.settle(at)? == News::Ended {
+            let mut actor = self.actors.swap_remove(at);
+            let end = actor.end();
+            self.note(&format!("{label} ends: {}", said(&end)));
+            self.judge.ended(&actor, &end)?;
+            let _ = fs::remove_dir_all(&actor.target);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn fate(&mut self, request: &Request) -> Fate {
+        let is_batch = request.keys().len() > 1;
+        // There are few of those.
+        let fault = if is_batch { self.habits.fault.div_ceil(10) } else { self.habits.fault };
+        if !self.random.one_in(fault) {
+            return Fate::Answered;
+        }
+        match self.random.below(4) {
+            0 => Fate::Lost,
+            1 if is_batch => Fate::Partial,
+            2 if request.changes_the_store() => Fate::Late,
+            _ => Fate::AnswerLost,
+        }
+    }
+
+    /// The first half is deleted, and the others are said not to be.
+    fn delete_some(&mut self, by: usize, label: &str, request: &Request) -> Result<Outcome, String> {
+        let (first, others) = request.keys().split_at(request.keys().len() / 2);
+        drop(self.perform(by, label, &Request::Delete { keys: first.to_vec() })?);
+        let refused = |key: &ObjectKey| -> StoreError {
+            let one = Request::Delete { keys: vec![key.clone()] };
+            one.error("this one was refused")
+        };
+        Ok(Ok(Answer::Deleted(others.iter().map(refused).collect())))
+    }
+
+    fn send_late(&mut self, by: usize, label: &str, request: Request) {
+        self.judge.tally.count(Event::Late);
+        let due = self.turn + 1 + self.random.below(TURNS / 2);
+        self.late.push(Late { due, by, label: format!("{label}, late"), request });
+    }
+
+    fn arrive(&mut self, late: Late) -> Verdict {
+        self.perform(late.by, &late.label, &late.request).map(drop)
+    }
+
+    fn perform(&mut self, by: usize, label: &str, request: &Request) -> Result<Outcome, String> {
+        let outcome = request.perform(&self.store);
+        self.write(label, request, &outcome);
+        self.judge.effect(by, request, &outcome)?;
+        Ok(outcome)
+    }
+
+    /// A process dies. What it has sent may arrive, now or later.
+    fn crash(&mut self, at: usize) -> Verdict {
+        self.judge.tally.count(Event::Crash);
+        let mut actor = self.actors.swap_remove(at);
+        let label = actor.label();
+        self.note(&format!("{label} dies"));
+        let mut sent = actor.desk.kill();
+        sent.retain(Request::changes_the_store);
+        sent.sort_by_cached_key(|request| rank(&mut self.judge, request));
+        for request in sent {
+            match self.random.below(3) {
+                0 => {}
+                1 => drop(self.perform(actor.number, &label, &request)?),
+                _ => self.send_late(actor.number, &label, request),
+            }
+        }
+        // It learns nothing more, and so ends soon.
+        while actor.desk.wait(PATIENCE) != News::Ended {}
+        let end = actor.end();
+        let _ = fs::remove_dir_all(&actor.target);
+        match end {
+            End::Panicked(text) => Err(format!("{label} panicked: {text}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until an actor has asked for all that it will ask for by itself, or
+    /// has ended.
+    fn settle(&mut self, at: usize) -> Result<News, String> {
+        let actor = &mut self.actors[at];
+        loop {
+            match actor.desk.wait(PATIENCE) {
+                News::Ended => return Ok(News::Ended),
+                News::Nothing => return Err(format!("{} hangs", actor.label())),
+                News::Waiting(asked) => {
+                    if actor.threads.all_sleep() && actor.desk.asked() == asked {
+                        return Ok(News::Waiting(asked));
+                    }
+                    // Its threads have work to do, and few processors.
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+            }
+        }
+    }
+
+    fn pass_some_time(&mut self) {
+        let minutes = match self.random.below(8) {
+            0..=3 => 1 + self.random.below(20),
+            4..=6 => 30 + self.random.below(120),
+            _ => 60 * self.random.below(72),
+        };
+        self.pass(Duration::from_secs(60 * minutes));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.store.advance_clock(time);
+    }
+
+    fn write(&mut self, label: &str, request: &Request, outcome: &Outcome) {
+        let keys: Vec<String> =
+            request.keys().to_vec().iter().map(|key| self.judge.name(key)).collect();
+        let what = match request {
+            Request::List { prefix, after, .. } => {
+                let after = after.as_ref().map(|key| self.judge.name(key));
+                format!("{prefix}* {}", after.map(|key| format!("after {key}")).unwrap_or_default())
+            }
+            _ => keys.join(", "),
+        };
+        let answer = match outcome {
+            Ok(Answer::Object(object)) => format!("version {}", object.meta.version.as_str()),
+            Ok(Answer::Meta(meta)) => format!("version {}", meta.version.as_str()),
+            Ok(Answer::Put(version)) => {
+                format!("version {}{}", version.as_str(), self.judge.told_of(request))
+            }
+            Ok(Answer::Page(page)) => {
+                let names: Vec<String> =
+                    page.objects.iter().map(|object| self.judge.name(&object.key)).collect();
+                format!("{}{}", names.join(", "), if page.more { " and more" } else { "" })
+            }
+            Ok(_) => "done".to_owned(),
+            Err(error) => error.kind.to_string(),
+        };
+        let condition = match request {
+            Request::Put { mode, .. } => format!(" {mode:?}"),
+            Request::DeleteIfMatch { version, .. } => format!(" if {}", version.as_str()),
+            _ => String::new(),
+        };
+        let operation = format!("{:?}", request.operation()).to_lowercase();
+        self.note(&format!("{label:<12} {operation} {what}{condition}: {answer}"));
+    }
+
+    fn note(&mut self, text: &str) {
+        let clock = StoreTime::from(self.store.now().expect("it has a clock"));
+        let minutes = (clock.unix() - 1_767_225_600) / 60;
+        let (days, hours, minutes) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
+        let turn = self.turn;
+        self.log.push(format!("{turn:>5} {days:>3}d {hours:02}:{minutes:02}  {text}"));
+    }
+
+    /// Ends all that is left, after a fault was found.
+    fn stop(&mut self) {
+        for mut actor in self.actors.drain(..) {
+            actor.desk.kill();
+            if actor.desk.wait(PATIENCE) == News::Ended {
+                drop(actor.end());
+            }
+            let _ = fs::remove_dir_all(&actor.target);
+        }
+    }
+}
+
+/// The order in which requests of one actor are chosen from.
+fn rank(judge: &mut Judge<'_>, request: &Request) -> (String, Vec<String>, u64) {
+    let start = if let Request::GetRange { range, .. } = request { range.start } else { 0 };
+    let names = request.keys().iter().map(|key| judge.name(key)).collect();
+    let prefix = if let Request::List { prefix, .. } = request { prefix.as_str() } else { "" };
+    (format!("{:?} {prefix}", request.operation()), names, start)
+}
+
+fn said(end: &End) -> String {
+    match end {
+        End::Saved(Ok(report)) if report.unchanged => "saved, unchanged".to_owned(),
+        End::Saved(Ok(_)) => "saved".to_owned(),
+        End::Restored(Ok(report)) => format!("restored, {:?}", report.hit),
+        End::Flushed(Ok(_)) => "flushed".to_owned(),
+        End::Saved(Err(error)) | End::Restored(Err(error)) | End::Flushed(Err(error)) => {
+            error.to_string()
+        }
+        End::Panicked(text) => format!("panicked: {text}"),
+    }
+}
