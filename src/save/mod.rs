@@ -9,6 +9,8 @@ mod assemble;
 mod cut;
 mod dispatch;
 mod lookup;
+mod open;
+mod publish;
 mod recall;
 mod settle;
 
@@ -19,17 +21,17 @@ use std::time::Duration;
 use crate::chunking::plan;
 use crate::error::Error;
 use crate::files::{self, WalkOptions, WalkSource, Walked};
-use crate::format::{IndexDelta, Lifetime, Manifest};
+use crate::format::Lifetime;
 use crate::ids::{Key, Scope};
-use crate::index::{KnownChunks, near_manifests};
+use crate::index::KnownChunks;
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
-use crate::repository::{Repository, StoredManifest};
+use crate::repository::StoredManifest;
 use crate::store::Store;
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
-use crate::upload::Uploaded;
-use settle::View;
+use open::{Near, is_there, open_and_read_near};
+use publish::{publish, refresh};
 
 /// How often a save that garbage collection overtook begins again. With a
 /// grace period longer than a save takes, it never has to.
@@ -186,13 +188,8 @@ fn save_once(
     let mut report = assembled.report;
     let mut manifest = assembled.manifest;
     manifest.facts.epoch = view.state.epoch;
-    let unchanged = own.filter(|own| {
-        let facts = &own.manifest.facts;
-        request.reuse
-            && own.manifest.same_contents(&manifest)
-            && facts.lifetime == manifest.facts.lifetime
-            && view.allows(&own.manifest)
-    });
+    let is_unchanged = |own: &StoredManifest| view.finds_unchanged(&own.manifest, &manifest);
+    let unchanged = own.filter(|own| request.reuse && is_unchanged(own));
     report.unchanged = unchanged.is_some();
     let mut is_settled = true;
     if let Some(repository) = repository.filter(|_| !request.dry_run) {
@@ -201,9 +198,7 @@ fn save_once(
         match unchanged {
             // Used by somebody else, moved or removed by a flush: only the last
             // of these makes a difference, and a look at it tells.
-            Some(own) => {
-                is_settled = settle::refresh(&repository, &own, &manifest, request, context);
-            }
+            Some(own) => is_settled = refresh(&repository, &own, &manifest, request, context),
             None => {
                 let (bytes, settled) = publish(&repository, &manifest, uploaded, context)?;
                 report.uploaded_bytes += bytes;
@@ -220,80 +215,6 @@ fn save_once(
         assemble::write_records(records, &manifest, &assembled.local, context);
     }
     Ok((report, is_settled))
-}
-
-/// Makes the cache visible, and tells others of its new chunks. Gives the
-/// bytes put, and whether garbage collection left all that it refers to alone.
-fn publish(
-    repository: &Repository,
-    manifest: &Manifest,
-    uploaded: Uploaded,
-    context: Context<'_>,
-) -> Result<(u64, bool), Error> {
-    let mut bytes = repository.put_manifest(manifest)?;
-    let epoch = manifest.facts.epoch;
-    // After the manifest: other savers learn only of chunks that a cache has.
-    let (delta, settled) = std::thread::scope(|threads| {
-        let delta = threads.spawn(|| match uploaded.chunks.rows() {
-            [] => Ok(0),
-            _ => repository.put_delta(&IndexDelta { epoch, chunks: uploaded.chunks }),
-        });
-        let settled = settle::is_settled(repository, manifest, context);
-        (delta.join().expect("putting a delta does not panic"), settled)
-    });
-    bytes += delta?;
-    Ok((bytes, settled?))
-}
-
-fn is_there(store: &Arc<dyn Store>, request: &SaveRequest) -> Result<bool, Error> {
-    match Repository::open(Arc::clone(store))? {
-        Some(repository) => repository.has_manifest(&request.scope, &request.key),
-        None => Ok(false),
-    }
-}
-
-/// A store, and what its manifests tell of the chunks that it has.
-struct Near {
-    /// `None` in a dry run where there is no store.
-    repository: Option<Repository>,
-    /// What the key holds so far.
-    own: Option<StoredManifest>,
-    /// What similar keys hold.
-    near: Vec<StoredManifest>,
-    /// What garbage collection lets a save reuse.
-    view: View,
-}
-
-/// Opens the store, or makes one unless that would change something, and reads
-/// the nearest manifests.
-fn open_and_read_near(
-    store: Arc<dyn Store>,
-    request: &SaveRequest,
-    context: Context<'_>,
-) -> Result<Near, Error> {
-    let (scope, key) = (&request.scope, &request.key);
-    let opened = if request.reuse {
-        Repository::open_with_manifest(Arc::clone(&store), scope, key)?
-    } else {
-        Repository::open(Arc::clone(&store))?.map(|repository| (repository, Ok(None)))
-    };
-    let (repository, own) = match opened {
-        Some(found) => found,
-        None if request.dry_run => {
-            let view = View::default();
-            return Ok(Near { repository: None, own: None, near: vec![], view });
-        }
-        None => (Repository::create(store)?, Ok(None)),
-    };
-    // After the manifest of the key, which may be what this save relies on.
-    let state = repository.gc_state()?.state;
-    let (own, near) = if request.reuse {
-        near_manifests(&repository, own, scope, key, context)?
-    } else {
-        (None, vec![])
-    };
-    let view = View::look(&repository, own.iter().chain(&near), state, context)?;
-    Ok(Near { repository: Some(repository), own, near, view })
 }
 
 /// The mounts that are there.

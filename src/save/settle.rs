@@ -7,14 +7,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 
-use super::SaveRequest;
 use crate::budget::FirstError;
 use crate::error::Error;
 use crate::format::{GcState, Manifest};
 use crate::ids::PackId;
 use crate::index::IndexView;
-use crate::progress::{Context, Warning};
-use crate::repository::{Refreshed, Repository, StoredManifest};
+use crate::progress::Context;
+use crate::repository::{Repository, StoredManifest};
 use crate::sync::lock;
 
 /// Packs that are asked for at once.
@@ -55,9 +54,11 @@ impl View {
         IndexView { epoch, table, avoid: self.avoid.clone() }
     }
 
-    /// Whether every pack of a manifest may be used.
-    pub(super) fn allows(&self, manifest: &Manifest) -> bool {
-        manifest.chunks.packs().iter().all(|pack| !self.avoid.contains(pack))
+    /// Whether what the key has is what is to be saved, and may be relied on (S5).
+    pub(super) fn finds_unchanged(&self, own: &Manifest, manifest: &Manifest) -> bool {
+        own.facts.lifetime == manifest.facts.lifetime
+            && own.same_contents(manifest)
+            && own.chunks.packs().iter().all(|pack| !self.avoid.contains(pack))
     }
 }
 
@@ -89,33 +90,6 @@ pub(super) fn is_settled(
         return Ok(false);
     }
     Ok(vouches(manifest, state.epoch) || missing(repository, packs, context)?.is_empty())
-}
-
-/// Makes now the time of the last use of a cache that turned out unchanged, if
-/// that was long ago; gives whether it is the manifest that was read. Looked at by
-/// the rules as it was, it vouches for its packs at today's epoch.
-pub(super) fn refresh(
-    repository: &Repository,
-    own: &StoredManifest,
-    now: &Manifest,
-    request: &SaveRequest,
-    context: Context<'_>,
-) -> bool {
-    let today = now.facts.saved;
-    if today.since(own.last_used()) < request.refresh_after {
-        return true;
-    }
-    let mut manifest = own.manifest.clone();
-    manifest.facts.epoch = now.facts.epoch;
-    manifest.facts.saved = today;
-    manifest.facts.used = None;
-    match repository.replace_manifest(&manifest, &own.version) {
-        Ok(refreshed) => refreshed == Refreshed::Yes,
-        Err(error) => {
-            context.progress.warn(Warning::NotRefreshed { error: error.to_string() });
-            true
-        }
-    }
 }
 
 /// Those of the packs that are not in the store.

@@ -38,10 +38,24 @@ pub(crate) const NAMES: [(&str, &str); 5] =
 /// What an actor does.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
-    Save { name: (Scope, Key), tree: usize, lifetime: Lifetime, reuse: bool },
+    Save {
+        name: (Scope, Key),
+        tree: usize,
+        lifetime: Lifetime,
+        reuse: bool,
+    },
     /// By the key, or, without one, by the beginning of keys.
-    Restore { scope: Scope, key: Option<Key>, prefix: String },
-    Flush { age: Duration, max_size: Option<u64>, repack: bool, dry_run: bool },
+    Restore {
+        scope: Scope,
+        key: Option<Key>,
+        prefix: String,
+    },
+    Flush {
+        age: Duration,
+        max_size: Option<u64>,
+        repack: bool,
+        dry_run: bool,
+    },
 }
 
 /// The kinds of actors.

@@ -169,7 +169,8 @@ impl Desk {
     /// Takes one of the waiting requests: `choose` gets them all.
     pub(crate) fn take(&self, choose: impl FnOnce(&[&Request]) -> usize) -> Pending {
         let mut state = self.state();
-        let requests: Vec<&Request> = state.pending.iter().map(|pending| &pending.request).collect();
+        let requests: Vec<&Request> =
+            state.pending.iter().map(|pending| &pending.request).collect();
         let chosen = choose(&requests);
         state.pending.swap_remove(chosen)
     }

@@ -245,7 +245,8 @@ impl<'a> Judge<'a> {
 
     /// F3, F5, F6 and the order of a pack's states.
     fn state_put(&mut self, by: usize, body: &[u8]) -> Verdict {
-        let new = GcState::decode(body).map_err(|error| format!("the state is damaged: {error}"))?;
+        let new =
+            GcState::decode(body).map_err(|error| format!("the state is damaged: {error}"))?;
         let old = std::mem::replace(&mut self.state, new);
         let (new, clock) = (&self.state, self.clock());
         self.state_puts += 1;
@@ -461,8 +462,7 @@ impl<'a> Judge<'a> {
             }
             End::Flushed(Err(error)) => {
                 let witness = &self.witnesses[actor.number];
-                let is_overtaken =
-                    self.state_puts > witness.others_before + witness.own_state_puts;
+                let is_overtaken = self.state_puts > witness.others_before + witness.own_state_puts;
                 if is_overtaken {
                     // Whatever it was that it could not find then.
                     self.tally.count(Event::FlushOvertaken);

@@ -93,13 +93,12 @@ fn many(first: u64, seeds: u64) {
     let began = Instant::now();
     let workers = std::thread::available_parallelism().map_or(2, |count| count.get() as u64);
     let tally = Mutex::new(Tally::new());
-    let children: Vec<Child> =
-        (0..workers.min(seeds)).map(|number| start(first + number, seeds - number, workers)).collect();
+    let children: Vec<Child> = (0..workers.min(seeds))
+        .map(|number| start(first + number, seeds - number, workers))
+        .collect();
     let failed: Vec<bool> = std::thread::scope(|threads| {
-        let all: Vec<_> = children
-            .into_iter()
-            .map(|child| threads.spawn(|| !listen(child, &tally)))
-            .collect();
+        let all: Vec<_> =
+            children.into_iter().map(|child| threads.spawn(|| !listen(child, &tally))).collect();
         all.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(!failed.contains(&true), "a run showed a fault, see above");

@@ -406,7 +406,12 @@ impl Run<'_> {
     }
 
     /// The first half is deleted, and the others are said not to be.
-    fn delete_some(&mut self, by: usize, label: &str, request: &Request) -> Result<Outcome, String> {
+    fn delete_some(
+        &mut self,
+        by: usize,
+        label: &str,
+        request: &Request,
+    ) -> Result<Outcome, String> {
         let (first, others) = request.keys().split_at(request.keys().len() / 2);
         drop(self.perform(by, label, &Request::Delete { keys: first.to_vec() })?);
         let refused = |key: &ObjectKey| -> StoreError {

@@ -1,0 +1,63 @@
+//! The beginning of a save in the store: what it has that this save can rely on.
+
+use std::sync::Arc;
+
+use super::SaveRequest;
+use super::settle::View;
+use crate::error::Error;
+use crate::index::near_manifests;
+use crate::progress::Context;
+use crate::repository::{Repository, StoredManifest};
+use crate::store::Store;
+
+/// Whether the key exists.
+pub(super) fn is_there(store: &Arc<dyn Store>, request: &SaveRequest) -> Result<bool, Error> {
+    match Repository::open(Arc::clone(store))? {
+        Some(repository) => repository.has_manifest(&request.scope, &request.key),
+        None => Ok(false),
+    }
+}
+
+/// A store, and what its manifests tell of the chunks that it has.
+pub(super) struct Near {
+    /// `None` in a dry run where there is no store.
+    pub(super) repository: Option<Repository>,
+    /// What the key holds so far.
+    pub(super) own: Option<StoredManifest>,
+    /// What similar keys hold.
+    pub(super) near: Vec<StoredManifest>,
+    /// What garbage collection lets a save reuse.
+    pub(super) view: View,
+}
+
+/// Opens the store, or makes one unless that would change something, and reads
+/// the nearest manifests.
+pub(super) fn open_and_read_near(
+    store: Arc<dyn Store>,
+    request: &SaveRequest,
+    context: Context<'_>,
+) -> Result<Near, Error> {
+    let (scope, key) = (&request.scope, &request.key);
+    let opened = if request.reuse {
+        Repository::open_with_manifest(Arc::clone(&store), scope, key)?
+    } else {
+        Repository::open(Arc::clone(&store))?.map(|repository| (repository, Ok(None)))
+    };
+    let (repository, own) = match opened {
+        Some(found) => found,
+        None if request.dry_run => {
+            let view = View::default();
+            return Ok(Near { repository: None, own: None, near: vec![], view });
+        }
+        None => (Repository::create(store)?, Ok(None)),
+    };
+    // After the manifest of the key, which may be what this save relies on.
+    let state = repository.gc_state()?.state;
+    let (own, near) = if request.reuse {
+        near_manifests(&repository, own, scope, key, context)?
+    } else {
+        (None, vec![])
+    };
+    let view = View::look(&repository, own.iter().chain(&near), state, context)?;
+    Ok(Near { repository: Some(repository), own, near, view })
+}
