@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::format::{GcState, Mark, References};
-use crate::ids::{PackId, TableId};
+use crate::format::{Claim, GcState, Mark, References};
+use crate::ids::{FlushId, PackId, TableId};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Warning};
 use crate::repository::{ListedPack, Repository, StoredState};
@@ -78,7 +78,15 @@ pub fn flush(
     if request.dry_run {
         return run.rehearse(&found);
     }
-    let mut claimed = Claimed::take(&repository, found, now, request.unfenced)?;
+    let mut claimed = match Claimed::take(&repository, found, now, request.unfenced) {
+        // Begun at the same moment, and was faster.
+        Err(Error::FlushOvertaken) => {
+            let other = repository.gc_state()?.state.claim;
+            let busy = other.or(Some(Claim { by: FlushId::generate(), at: now }));
+            return Ok(FlushReport { busy, now, ..FlushReport::default() });
+        }
+        claimed => claimed?,
+    };
     let result = run.act(&mut claimed);
     match &result {
         // It is another's now.

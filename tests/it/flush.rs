@@ -418,6 +418,23 @@ fn what_cannot_be_read_stops_everything() {
     }
 }
 
+/// Pipelines that flush at their end begin at the same moment: all but one have
+/// nothing to do, which is no failure.
+#[test]
+fn of_many_flushes_at_once_one_works() {
+    let world = World::new();
+    world.save("a", &world.tree("a"));
+    let reports: Vec<_> = std::thread::scope(|threads| {
+        let all: Vec<_> =
+            (0..8).map(|_| threads.spawn(|| world.try_flush(&flush_request()))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let reports: Vec<FlushReport> = reports.into_iter().map(Result::unwrap).collect();
+    assert!(reports.iter().any(|report| report.busy.is_none()));
+    assert!(reports.iter().all(|report| report.busy.is_some() || report.manifests == 1));
+    sound(&world.store);
+}
+
 #[test]
 fn a_second_flush_waits_for_the_first() {
     let world = World::new();

@@ -244,9 +244,15 @@ impl Failure {
     fn is_unreachable(&self) -> bool {
         self.status.is_none()
             && matches!(&self.kind, StoreErrorKind::Remote(error)
-                if error.kind == RemoteErrorKind::Network
-                    && error.detail.to_ascii_lowercase().contains("connect"))
+                if error.kind == RemoteErrorKind::Network && is_of_connecting(&error.detail))
     }
+}
+
+/// Whether the causes that the network library tells say that no connection came
+/// about. One that broke ("connection reset") did.
+fn is_of_connecting(detail: &str) -> bool {
+    let detail = detail.to_ascii_lowercase();
+    ["(connect)", "tcp connect", "dns error"].iter().any(|sign| detail.contains(sign))
 }
 
 /// A number from 0 to 1, good enough to spread retries.
@@ -255,4 +261,19 @@ fn random() -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "32 bits fit")]
     let part = random as f64 / f64::from(u32::MAX);
     part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections that were reset were given up after five attempts, as if there
+    /// were no server.
+    #[test]
+    fn a_broken_connection_is_not_an_absent_server() {
+        assert!(is_of_connecting("client error (Connect): tcp connect error: refused"));
+        assert!(is_of_connecting("client error (Connect): dns error: no such name"));
+        assert!(!is_of_connecting("client error (SendRequest): connection reset by peer"));
+        assert!(!is_of_connecting("connection closed before message completed"));
+    }
 }
