@@ -231,8 +231,8 @@ impl Run<'_> {
         survey: &Survey,
         plan: &Plan,
     ) -> Result<Option<TableId>, Error> {
-        let is_same = table.is_whole() && survey.marks.read == 0 && plan.condemned.is_empty();
-        if is_same && state.table.is_some() {
+        let is_same = table.is_whole() && survey.marks.read == 0;
+        if is_same && plan.condemned.is_empty() && plan.doomed.is_empty() && state.table.is_some() {
             return Ok(state.table);
         }
         let is_kept = |pack: &PackId| living.contains_key(pack) && !plan.left_over.contains(pack);

@@ -121,7 +121,10 @@ fn act(
     let mut bad_packs = request.bad_packs.clone();
     let (table, lens) = read_footers(repository, &packs, &mut bad_packs, context)?;
     report.indexed_packs = lens.len() as u64;
-    let table = table.write(repository, |pack| lens.get(&pack).copied())?;
+    // A table that counts names no pack that a flush may be about to delete.
+    let is_listed = |pack: &PackId| claimed.state.is_listed(*pack) || bad_packs.contains(pack);
+    let len = |pack: PackId| lens.get(&pack).copied().filter(|_| !is_listed(&pack));
+    let table = table.write(repository, len)?;
     // No grace for these: who has them in use is moved, below.
     let mut next = claimed.state.clone();
     next.epoch += 1;

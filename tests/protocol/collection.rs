@@ -1,4 +1,4 @@
-//! The model: savers, a restorer and two flushes, each of which may pause before any
+//! The model: savers, a restorer and flushes, each of which may pause before any
 //! of its requests, for ever if it likes. That is also what dying is.
 
 use stateright::{Model, Property};
@@ -9,6 +9,9 @@ use crate::saver::{Saver, SaverStep};
 use crate::setting::{Before, Setting};
 use crate::store::{Faults, GcState, KEYS, Manifest, Pack, Packs, SAVERS, SAVES, Save, Store};
 
+/// Flushes that run at the same time, at most.
+pub(crate) const FLUSHES: usize = 3;
+
 /// Everything at one moment.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct World {
@@ -16,7 +19,7 @@ pub(crate) struct World {
     savers: [Saver; SAVERS],
     restorer: Restorer,
     /// In order, since it makes no difference which of them is which.
-    flushes: [Flush; 2],
+    pub(crate) flushes: [Flush; FLUSHES],
     /// Runs that no flush has begun yet.
     runs: u8,
 }
@@ -52,9 +55,12 @@ impl Model for Setting {
             faults: Faults::default(),
         };
         let old = Manifest { save: Save::OLD, epoch: 0, pack: Pack::OLD, refreshed: 0 };
-        if self.before == Before::Saved {
+        if self.before != Before::Garbage {
             store.manifests[0] = Some(old);
             store.say_success(Save::OLD);
+        }
+        if self.before == Before::SavedAndGarbage {
+            store.packs = store.packs.with(Pack::of(Save::new(0, 0)));
         }
         if self.index {
             store.put_delta(&old);
@@ -62,7 +68,7 @@ impl Model for Setting {
         let mut savers = [Saver::Ended, Saver::Ended];
         savers[..self.savers.len()].fill(Saver::Starting { round: 0 });
         let restorer = if self.restores { Restorer::Starting } else { Restorer::Ended };
-        vec![World { store, savers, restorer, flushes: [Flush::Idle; 2], runs: self.runs }]
+        vec![World { store, savers, restorer, flushes: [Flush::Idle; FLUSHES], runs: self.runs }]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
@@ -71,11 +77,12 @@ impl Model for Setting {
             let key = self.savers.get(number).copied().unwrap_or_default();
             saver.steps(self, store, key, |step| actions.push(Action::Saver(number, step)));
         }
+        let running = world.flushes.iter().filter(|flush| **flush != Flush::Idle).count();
+        let runs = if running < self.flushes { world.runs } else { 0 };
         for (number, flush) in world.flushes.iter().enumerate() {
-            if number > 0 && *flush == world.flushes[0] {
-                continue;
+            if number == 0 || *flush != world.flushes[number - 1] {
+                flush.steps(self, store, runs, |step| actions.push(Action::Flush(number, step)));
             }
-            flush.steps(self, store, world.runs, |step| actions.push(Action::Flush(number, step)));
         }
         world.restorer.steps(store, |step| actions.push(Action::Restorer(step)));
         actions.extend(store.deletes.iter().map(Action::Delete));

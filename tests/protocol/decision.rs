@@ -1,16 +1,29 @@
 //! What a flush decides about packs: rules F2 and F3.
 
+use std::fmt;
+
 use crate::setting::Setting;
 use crate::store::{GcState, Packs};
 use crate::weakening::Weakening;
 
 /// What a commit does to packs. What is condemned and neither doomed nor pardoned
 /// stays condemned: it is too early for it.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Decision {
     condemned: Packs,
     doomed: Packs,
     pardoned: Packs,
+}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [("condemn", self.condemned), ("doom", self.doomed), ("pardon", self.pardoned)];
+        let mut map = f.debug_map();
+        for (name, packs) in parts.iter().filter(|(_, packs)| !packs.is_empty()) {
+            map.entry(&format_args!("{name}"), packs);
+        }
+        map.finish()
+    }
 }
 
 impl Decision {
@@ -36,11 +49,14 @@ impl Decision {
         decision
     }
 
-    /// All that a flush may decide: any part of the ripest may be too young.
-    pub(crate) fn younger(self) -> impl Iterator<Item = Self> {
-        let condemned = self.condemned.subsets();
+    /// All that a flush may decide: with a grace period, any part of the ripest may
+    /// be too young.
+    pub(crate) fn or_less(self, setting: &Setting) -> impl Iterator<Item = Self> {
+        let parts = if setting.grace { usize::MAX } else { 1 };
+        let condemned = self.condemned.subsets().take(parts);
         condemned.flat_map(move |condemned| {
-            self.doomed.subsets().map(move |doomed| Self { condemned, doomed, ..self })
+            let doomed = self.doomed.subsets().take(parts);
+            doomed.map(move |doomed| Self { condemned, doomed, ..self })
         })
     }
 

@@ -111,25 +111,10 @@ impl Flush {
             Self::Deciding { seen, marks, to_fence } => {
                 let keys = (0..KEYS).filter(|&key| to_fence[key].is_some());
                 keys.map(FlushStep::Fence).for_each(&mut may);
-                let mut may_commit = |plan, packs| {
-                    let ripest = Decision::ripest(setting, seen, marks.marked, packs);
-                    if setting.grace {
-                        ripest
-                            .younger()
-                            .for_each(|decision| may(FlushStep::Commit(decision, plan)));
-                    } else {
-                        may(FlushStep::Commit(ripest, plan));
-                    }
-                };
-                if let Some(repack) = seen.repack {
-                    may_commit(Plan::Leave, repack::spare(setting, &repack, store.packs));
-                }
-                if to_fence.iter().all(Option::is_none) {
-                    may_commit(Plan::None, store.packs);
-                    for manifest in marks.read.iter().flatten() {
-                        may_commit(Plan::Empty(manifest.pack), store.packs);
-                    }
-                }
+                let is_fenced = to_fence.iter().all(Option::is_none);
+                marks.decisions(setting, store, seen, is_fenced, |decision, plan| {
+                    may(FlushStep::Commit(decision, plan));
+                });
             }
             Self::Committed { repacking: Some(repacking), .. } if !repacking.is_done() => {
                 repacking.steps(setting, store, |step| may(FlushStep::Repack(step)));
@@ -177,25 +162,17 @@ impl Flush {
                 Self::Deciding { seen, marks, to_fence }
             }
             (Self::Deciding { seen, marks, .. }, FlushStep::Commit(decision, plan)) => {
-                let next = decision.apply(setting, &seen, store.packs);
-                let deleting = decision.deletes(setting, &next);
-                let next = GcState { repack: plan.announce(setting, &seen, run), ..next };
-                if !commit(setting, store, &seen, next, deleting) {
-                    return Self::Idle;
-                }
-                let repacking = plan.repack(run).map(|repack| Repacking::new(repack, &marks.read));
-                if deleting.is_empty() && repacking.is_none() {
-                    return Self::Idle;
-                }
-                Self::Committed { seen: next, deleting, repacking }
+                commit(setting, store, run, (&seen, &marks), &decision, plan)
             }
             (Self::Committed { seen, deleting, repacking }, FlushStep::Repack(step)) => {
                 let mut repacking = repacking.unwrap();
                 repacking.step(setting, store, step);
                 Self::Committed { seen, deleting, repacking: Some(repacking) }
             }
-            (Self::Committed { seen, deleting, .. }, _) => {
-                put_state(setting, store, &seen, forget(seen, deleting));
+            (Self::Committed { seen, deleting, repacking }, _) => {
+                let left = if repacking.is_some() { None } else { seen.repack };
+                let next = GcState { repack: left, ..forget(seen, deleting) };
+                put_state(setting, store, &seen, next);
                 Self::Idle
             }
             (Self::Deciding { .. }, _) => unreachable!("{step:?} is no step of a decision"),
@@ -239,6 +216,30 @@ impl Marks {
                     self.keep(setting, self.next, manifest);
                 }
                 self.next += 1;
+            }
+        }
+    }
+
+    /// All that may be committed.
+    fn decisions(
+        &self,
+        setting: &Setting,
+        store: &Store,
+        seen: &GcState,
+        is_fenced: bool,
+        mut may: impl FnMut(Decision, Plan),
+    ) {
+        let mut may_commit = |plan, packs| {
+            let ripest = Decision::ripest(setting, seen, self.marked, packs);
+            ripest.or_less(setting).for_each(|decision| may(decision, plan));
+        };
+        if let Some(repack) = seen.repack {
+            may_commit(Plan::Leave, repack::spare(setting, &repack, store.packs));
+        }
+        if is_fenced {
+            may_commit(Plan::None, store.packs);
+            for manifest in self.read.iter().flatten() {
+                may_commit(Plan::Empty(manifest.pack), store.packs);
             }
         }
     }
@@ -295,22 +296,30 @@ fn remove(setting: &Setting, store: &mut Store, key: usize, judged: &Manifest) -
     true
 }
 
-/// F4: deletes are sent only after the commit. Whether it came to that.
+/// F4: deletes are sent only after the commit.
 fn commit(
     setting: &Setting,
     store: &mut Store,
-    seen: &GcState,
-    next: GcState,
-    deleting: Packs,
-) -> bool {
+    run: u8,
+    (seen, marks): (&GcState, &Marks),
+    decision: &Decision,
+    plan: Plan,
+) -> Flush {
+    let next = decision.apply(setting, seen, store.packs);
+    let next = GcState { repack: plan.announce(setting, seen, run), ..next };
+    let deleting = decision.deletes(setting, &next);
     if setting.is(Weakening::DeleteBeforeCommit) {
         send_deletes(store, deleting);
     }
-    let is_put = put_state(setting, store, seen, next);
-    if is_put {
-        send_deletes(store, deleting);
+    if !put_state(setting, store, seen, next) {
+        return Flush::Idle;
     }
-    is_put
+    send_deletes(store, deleting);
+    let repacking = plan.repack(run).map(|repack| Repacking::new(repack, &marks.read));
+    if deleting.is_empty() && repacking.is_none() {
+        return Flush::Idle;
+    }
+    Flush::Committed { seen: next, deleting, repacking }
 }
 
 fn send_deletes(store: &mut Store, deleting: Packs) {
@@ -320,9 +329,9 @@ fn send_deletes(store: &mut Store, deleting: Packs) {
     store.deletes = store.deletes.union(deleting.common(store.packs));
 }
 
-/// F5: what is known to be deleted, and what is known to be moved.
+/// F5: what is known to be deleted.
 fn forget(seen: GcState, deleted: Packs) -> GcState {
-    GcState { doomed: seen.doomed.minus(deleted), repack: None, ..seen }
+    GcState { doomed: seen.doomed.minus(deleted), ..seen }
 }
 
 /// A whole flush while nobody else does anything, with everything old enough.

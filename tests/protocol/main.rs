@@ -19,6 +19,7 @@ mod restorer;
 mod saver;
 mod setting;
 mod store;
+mod trace;
 mod weakening;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use collection::{DOOMED_FIRST, GOOD_STAYS_GOOD, NOTHING_LEAKS, ONE_DECIDES, READ_FIRST};
 use setting::{
-    CLAIMS, INDEX, LONE_SAVER, ONE_KEY, REPACK, REPACK_REUSED, RESTORER, Setting, TWO_KEYS,
+    CLAIMS, INDEX, LONE_SAVER, ONE_KEY, REPACK, REPACK_ALONE, REPACK_REUSED, RESTORER, Setting,
+    TWO_KEYS,
 };
 use weakening::Weakening;
 
@@ -87,15 +89,22 @@ fn repacking_what_is_reused() {
 }
 
 #[test]
+fn repacking_alone() {
+    check("repacking alone", REPACK_ALONE);
+}
+
+#[test]
 #[ignore = "takes minutes"]
 fn wider_bounds() {
     check("savers of one key, packs of any age", Setting { grace: true, ..ONE_KEY });
     check("savers of one key, four runs", Setting { runs: 4, ..ONE_KEY });
     check("savers of two keys, three runs", Setting { runs: 3, rounds: 1, ..TWO_KEYS });
     check("savers of two keys, a restorer", Setting { restores: true, ..TWO_KEYS });
+    check("one saver, three flushes", Setting { flushes: 3, runs: 4, ..LONE_SAVER });
     check("repacking, packs of any age", Setting { grace: true, ..REPACK });
     check("repacking, manifests expire", Setting { expires: true, ..REPACK_REUSED });
     check("repacking, deltas and tables", Setting { index: true, ..REPACK_REUSED });
+    check("repacking alone, six runs", Setting { runs: 6, flushes: 2, ..REPACK_ALONE });
     check("repacking, two savers", Setting { savers: &[0, 0], keys: 1, ..REPACK_REUSED });
 }
 
@@ -154,8 +163,8 @@ fn each_rule_is_needed() {
             panic!("with {weakening:?} it still holds that {promise}");
         };
         println!("  it no longer holds that {promise}:");
-        for action in path.into_actions() {
-            println!("    {action:?}");
+        for line in trace::tell(path) {
+            println!("    {line}");
         }
     }
 }

@@ -9,6 +9,8 @@ pub(crate) enum Before {
     Garbage,
     /// A pack, and a manifest of key 0 whose save succeeded.
     Saved,
+    /// The same, and a pack that a dead saver left.
+    SavedAndGarbage,
 }
 
 /// The bounds of one check.
@@ -22,8 +24,10 @@ pub(crate) struct Setting {
     pub(crate) rounds: u8,
     /// Whether somebody restores key 0 and refreshes its manifest.
     pub(crate) restores: bool,
-    /// How many runs the two flushes have between them. One that dies is one that
-    /// takes no step any more.
+    /// How many flushes may run at the same time. One that dies is one that takes no
+    /// step any more.
+    pub(crate) flushes: usize,
+    /// How many runs they have between them.
     pub(crate) runs: u8,
     /// Whether flushes claim the state before they mark.
     pub(crate) claims: bool,
@@ -47,6 +51,7 @@ pub(crate) const LONE_SAVER: Setting = Setting {
     savers: &[0],
     rounds: 2,
     restores: false,
+    flushes: 2,
     runs: 5,
     claims: false,
     expires: false,
@@ -91,6 +96,17 @@ pub(crate) const REPACK: Setting = Setting { repacks: true, runs: 3, grace: fals
 /// Flushes repack a pack that a saver reuses under another key.
 pub(crate) const REPACK_REUSED: Setting =
     Setting { keys: 2, savers: &[1], restores: false, expires: false, ..REPACK };
+
+/// Flushes repack, and nobody else does anything.
+pub(crate) const REPACK_ALONE: Setting = Setting {
+    savers: &[],
+    restores: false,
+    expires: false,
+    flushes: 3,
+    runs: 5,
+    before: Before::SavedAndGarbage,
+    ..REPACK
+};
 
 impl Setting {
     pub(crate) fn is(&self, weakening: Weakening) -> bool {
