@@ -3,6 +3,8 @@
 //! The rules are those of `docs/protocol.md`; here is how each of its steps is
 //! one request.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use super::{ListedManifest, MAX_OBJECT_LEN, Repository, StoredManifest};
@@ -171,16 +173,16 @@ impl Repository {
         }
     }
 
-    /// What the last flush knew of manifests; nothing if there is no such
-    /// object.
+    /// What the last flush knew of manifests, by their objects; nothing if there
+    /// are no marks.
     ///
     /// # Errors
     /// [`Error::Damaged`] if it cannot be read.
-    pub fn gc_marks(&self) -> Result<Vec<Mark>, Error> {
+    pub fn gc_marks(&self) -> Result<HashMap<String, Mark>, Error> {
         let object = Layout::gc_marks();
         let found = match self.store.get(&object, MAX_OBJECT_LEN) {
             Ok(found) => found,
-            Err(error) if error.is_not_found() => return Ok(vec![]),
+            Err(error) if error.is_not_found() => return Ok(HashMap::new()),
             Err(StoreError { kind: StoreErrorKind::TooLong { .. }, .. }) => {
                 let source = FormatError::Inconsistent("it is too long");
                 return Err(Error::Damaged { object, source });
@@ -196,7 +198,7 @@ impl Repository {
     /// Those of the store.
     pub fn put_gc_marks<'a>(
         &self,
-        marks: impl Iterator<Item = &'a Mark>,
+        marks: impl Iterator<Item = (&'a str, &'a Mark)>,
     ) -> Result<(), StoreError> {
         let bytes = Bytes::from(encode_marks(marks));
         self.store.put(&Layout::gc_marks(), bytes, PutMode::Overwrite)?;
