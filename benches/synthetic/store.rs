@@ -4,10 +4,11 @@
 //! each get. What a flush itself puts is really kept, in a directory.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -20,8 +21,9 @@ use larder::store::{
 };
 use larder::store_time::StoreTime;
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
-use super::world::{OWN_PACKS, RENEWED_PACKS, Renewed, World};
+use super::world::{OWN_PACKS, RENEWED_PACKS, Renewed, Shape, World};
 
 /// The store.
 #[derive(Debug)]
@@ -29,8 +31,6 @@ pub(crate) struct Synthetic {
     world: World,
     state: Mutex<State>,
     kept: LocalStore,
-    /// How far its clock is ahead of the machine's.
-    ahead: AtomicI64,
     latency: Duration,
     pub(crate) spent: Spent,
 }
@@ -45,8 +45,13 @@ pub(crate) struct Spent {
     pub(crate) manifest_gets: AtomicU64,
 }
 
-#[derive(Debug)]
+/// What flushes have changed, and all that one process leaves to the next.
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct State {
+    /// When the youngest cache of each family was first saved.
+    newest: i64,
+    /// How far the store's clock is ahead of the machine's, in seconds.
+    ahead: i64,
     /// Packs in the order of their keys.
     packs: Vec<u32>,
     deleted: HashSet<u32>,
@@ -73,34 +78,51 @@ impl Spent {
 }
 
 impl Synthetic {
-    pub(crate) fn new(world: World, kept: &Path, latency: Duration) -> Self {
-        let kept = LocalStore::open(kept, Fsync::Never).expect("the place is writable");
+    /// A new store of this shape, in an empty directory.
+    pub(crate) fn create(shape: Shape, directory: &Path) {
+        let store = Self::with_state(
+            shape,
+            directory,
+            State {
+                newest: StoreTime::from(SystemTime::now()).unix() - 2 * 86_400,
+                deltas: (0..shape.manifests).map(|number| (0, number)).collect(),
+                ..State::default()
+            },
+        );
         let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
-        kept.put(&Layout::marker(), marker.encode().into(), PutMode::Create).expect("it is empty");
-        let deltas = (0..world.manifests).map(|number| (0, number)).collect();
-        let store = Self {
-            state: Mutex::new(State {
-                packs: vec![],
-                deleted: HashSet::new(),
-                removed: HashSet::new(),
-                renewed: BTreeMap::new(),
-                deltas,
-            }),
-            world,
-            kept,
-            ahead: AtomicI64::new(0),
-            latency,
+        let put = store.kept.put(&Layout::marker(), marker.encode().into(), PutMode::Create);
+        put.expect("it is empty");
+        store.with(|state| store.add_packs(state, 0..store.world.packs()));
+        store.leave(directory);
+    }
+
+    /// The store that another process left.
+    pub(crate) fn open(shape: Shape, directory: &Path) -> Self {
+        let state = fs::read(directory.join("state")).expect("a store was left there");
+        let state = rmp_serde::from_slice(&state).expect("as it was left");
+        Self::with_state(shape, directory, state)
+    }
+
+    /// Leaves the store to the next process.
+    pub(crate) fn leave(&self, directory: &Path) {
+        let state = self.with(|state| rmp_serde::to_vec(state)).expect("it is plain data");
+        fs::write(directory.join("state"), state).expect("there is space");
+    }
+
+    fn with_state(shape: Shape, directory: &Path, state: State) -> Self {
+        let kept = LocalStore::open(&directory.join("kept"), Fsync::Never);
+        Self {
+            world: World::new(shape, state.newest),
+            state: Mutex::new(state),
+            kept: kept.expect("the place is writable"),
+            latency: shape.latency,
             spent: Spent::default(),
-        };
-        let packs = 0..store.world.packs();
-        store.with(|state| store.add_packs(state, packs));
-        store
+        }
     }
 
     /// Lets the store's clock run ahead.
     pub(crate) fn advance(&self, by: Duration) {
-        let seconds = i64::try_from(by.as_secs()).expect("not that far");
-        self.ahead.fetch_add(seconds, Ordering::Relaxed);
+        self.with(|state| state.ahead += i64::try_from(by.as_secs()).expect("not that far"));
     }
 
     /// Every cache of which the number divides by `one_in` is saved again.
@@ -109,7 +131,7 @@ impl Synthetic {
         self.with(|state| {
             let first = self.world.packs();
             let epoch = 1;
-            for (count, manifest) in (0..).zip((0..self.world.manifests).step_by(one_in)) {
+            for (count, manifest) in (0..).zip((0..self.world.shape.manifests).step_by(one_in)) {
                 let first_pack = first + count * RENEWED_PACKS;
                 state.renewed.insert(manifest, Renewed { at, first_pack });
                 state.deltas.push((epoch, manifest));
@@ -119,8 +141,9 @@ impl Synthetic {
         });
     }
 
-    pub(crate) fn world(&self) -> &World {
-        &self.world
+    /// A manifest of a store that was just made.
+    pub(crate) fn sample(&self, manifest: u32) -> Vec<u8> {
+        self.world.manifest(manifest, None, |pack| self.world.saved(pack / OWN_PACKS)).encode()
     }
 
     /// Packs that are there.
@@ -130,7 +153,7 @@ impl Synthetic {
 
     /// Manifests that are there.
     pub(crate) fn manifests(&self) -> usize {
-        self.world.manifests as usize - self.with(|state| state.removed.len())
+        self.world.shape.manifests as usize - self.with(|state| state.removed.len())
     }
 
     fn add_packs(&self, state: &mut State, packs: Range<u32>) {
@@ -149,7 +172,7 @@ impl Synthetic {
     }
 
     fn time(&self) -> i64 {
-        StoreTime::from(SystemTime::now()).unix() + self.ahead.load(Ordering::Relaxed)
+        StoreTime::from(SystemTime::now()).unix() + self.with(|state| state.ahead)
     }
 
     fn born(&self, state: &State, pack: u32) -> i64 {
@@ -160,17 +183,17 @@ impl Synthetic {
     }
 
     fn pack_id(&self, state: &State, pack: u32) -> larder::ids::PackId {
-        self.world.pack_id(pack, self.born(state, pack))
+        World::pack_id(pack, self.born(state, pack))
     }
 
     fn manifest_meta(&self, state: &State, manifest: u32) -> Option<ObjectMeta> {
         let renewed = state.renewed.get(&manifest);
         let at = renewed.map_or_else(|| self.world.saved(manifest), |renewed| renewed.at);
-        (manifest < self.world.manifests && !state.removed.contains(&manifest)).then(|| {
+        (manifest < self.world.shape.manifests && !state.removed.contains(&manifest)).then(|| {
             ObjectMeta {
-                key: self.world.manifest_object(manifest),
+                key: World::manifest_object(manifest),
                 // What one of this shape has; flush only reads ahead by it.
-                len: u64::from(self.world.chunks_a_pack) * 1_300,
+                len: u64::from(self.world.shape.chunks_a_pack) * 1_300,
                 modified: StoreTime::from_unix(at).to_system(),
                 version: Version::new(World::version(manifest, renewed.is_some().into())),
             }
@@ -256,7 +279,7 @@ impl Store for Synthetic {
 
     fn get(&self, key: &ObjectKey, max_len: u64) -> Result<Object, StoreError> {
         self.answer(|| {
-            let Some(manifest) = self.world.parse_manifest(key) else {
+            let Some(manifest) = World::parse_manifest(key) else {
                 return self.kept.get(key, max_len);
             };
             self.spent.manifest_gets.fetch_add(1, Ordering::Relaxed);
@@ -280,7 +303,7 @@ impl Store for Synthetic {
     }
 
     fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, StoreError> {
-        self.answer(|| match self.world.parse_manifest(key) {
+        self.answer(|| match World::parse_manifest(key) {
             None => self.kept.head(key),
             Some(manifest) => {
                 let meta = self.with(|state| self.manifest_meta(state, manifest));
@@ -291,7 +314,7 @@ impl Store for Synthetic {
     }
 
     fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<Version, StoreError> {
-        assert!(!key.as_str().starts_with("packs/") && self.world.parse_manifest(key).is_none());
+        assert!(!key.as_str().starts_with("packs/") && World::parse_manifest(key).is_none());
         self.answer(|| self.kept.put(key, body, mode))
     }
 
@@ -314,8 +337,8 @@ impl Store for Synthetic {
                 let number = |at: usize| u32::try_from(at).expect("there are fewer");
                 return Ok(self.with(|state| {
                     let object = |at: usize| self.manifest_meta(state, number(at));
-                    let key = |at: usize| self.world.manifest_object(number(at));
-                    page(self.world.manifests as usize, object, key, asked)
+                    let key = |at: usize| World::manifest_object(number(at));
+                    page(self.world.shape.manifests as usize, object, key, asked)
                 }));
             }
             if prefix.starts_with("index/deltas/") {
@@ -342,7 +365,7 @@ impl Store for Synthetic {
 
     fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError> {
         self.answer(|| {
-            let Some(manifest) = self.world.parse_manifest(key) else {
+            let Some(manifest) = World::parse_manifest(key) else {
                 return self.kept.delete_if_match(key, version);
             };
             self.with(|state| match self.manifest_meta(state, manifest) {

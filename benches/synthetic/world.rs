@@ -4,6 +4,8 @@
 //! Each has packs of its own, and still uses parts of those of its predecessors:
 //! more of the last one's than of the one's before, and less the older they are.
 
+use std::time::Duration;
+
 use larder::format::{
     Anchor, ChunkTable, FileData, Kind, Layout, Location, Manifest, ManifestFacts, NewEntry,
     Timestamp, Tree, TreeBuilder,
@@ -12,6 +14,7 @@ use larder::ids::{ChunkId, PackId};
 use larder::relpath::RelPath;
 use larder::store::ObjectKey;
 use larder::store_time::StoreTime;
+use serde::{Deserialize, Serialize};
 
 use super::random::Random;
 
@@ -38,11 +41,19 @@ const PACK_LEN: u64 = 64_000_000;
 
 const HOUR: i64 = 3_600;
 
-/// The shape of a store.
-#[derive(Debug)]
-pub(crate) struct World {
+/// How large a store is, and how far away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
     pub(crate) manifests: u32,
     pub(crate) chunks_a_pack: u32,
+    pub(crate) files: u32,
+    pub(crate) latency: Duration,
+}
+
+/// What is in it at first.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) shape: Shape,
     /// When the youngest of each family was saved.
     pub(crate) newest: i64,
     /// Of all caches alike: what flush makes of it depends on its length only.
@@ -50,7 +61,7 @@ pub(crate) struct World {
 }
 
 /// A cache that was saved again, under the same key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Renewed {
     pub(crate) at: i64,
     /// The first of its [`RENEWED_PACKS`] new packs.
@@ -62,13 +73,13 @@ fn mixed(number: u64) -> u64 {
 }
 
 impl World {
-    pub(crate) fn new(manifests: u32, chunks_a_pack: u32, files: u32, newest: i64) -> Self {
-        Self { manifests, chunks_a_pack, newest, tree: tree(files) }
+    pub(crate) fn new(shape: Shape, newest: i64) -> Self {
+        Self { shape, newest, tree: tree(shape.files) }
     }
 
     /// Packs that the store begins with.
     pub(crate) fn packs(&self) -> u32 {
-        self.manifests * OWN_PACKS
+        self.shape.manifests * OWN_PACKS
     }
 
     /// When a cache was first saved.
@@ -76,14 +87,14 @@ impl World {
         self.newest - 12 * HOUR * i64::from(FAMILY - 1 - manifest % FAMILY)
     }
 
-    pub(crate) fn manifest_object(&self, manifest: u32) -> ObjectKey {
+    pub(crate) fn manifest_object(manifest: u32) -> ObjectKey {
         let (scope, key) = names(manifest);
         let (scope, key) = (scope.parse().expect("a scope"), key.parse().expect("a key"));
         Layout::manifest(&scope, &key).expect("both are short")
     }
 
     /// The cache whose manifest lies there.
-    pub(crate) fn parse_manifest(&self, object: &ObjectKey) -> Option<u32> {
+    pub(crate) fn parse_manifest(object: &ObjectKey) -> Option<u32> {
         let (scope, key) = Layout::parse_manifest(object)?;
         let family: u32 = scope.as_str().rsplit('-').next()?.parse().ok()?;
         let member: u32 = key.as_str().split('-').nth(3)?.parse().ok()?;
@@ -91,7 +102,7 @@ impl World {
     }
 
     /// The pack's number is in its id, and what spreads packs over prefixes.
-    pub(crate) fn pack_id(&self, pack: u32, born: i64) -> PackId {
+    pub(crate) fn pack_id(pack: u32, born: i64) -> PackId {
         let mut id = [0; 16];
         let millis = u64::try_from(born * 1000).expect("after 1970");
         id[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
@@ -107,10 +118,10 @@ impl World {
 
     /// Where each chunk of a pack lies, and how long it is.
     fn chunks(&self, pack: u32) -> impl Iterator<Item = (u32, u64, u32)> {
-        let mean = PACK_LEN / u64::from(self.chunks_a_pack);
+        let mean = PACK_LEN / u64::from(self.shape.chunks_a_pack);
         let mut random = Random::new(u64::from(pack) << 32);
         let mut offset = 8;
-        (0..self.chunks_a_pack).map(move |number| {
+        (0..self.shape.chunks_a_pack).map(move |number| {
             let len = mean / 2 + random.number() % mean;
             let at = offset;
             offset += len;
@@ -121,7 +132,7 @@ impl World {
     /// What a listing says of a pack.
     pub(crate) fn pack_len(&self, pack: u32) -> u64 {
         let last = self.chunks(pack).last();
-        let footer = 60 * u64::from(self.chunks_a_pack) + 20;
+        let footer = 60 * u64::from(self.shape.chunks_a_pack) + 20;
         last.map_or(0, |(_, at, len)| at + u64::from(len)) + footer
     }
 
@@ -165,7 +176,7 @@ impl World {
     ) -> Manifest {
         let mut chunks = ChunkTable::default();
         for (pack, age) in self.packs_of(manifest, renewed) {
-            let id = self.pack_id(pack, born(pack));
+            let id = Self::pack_id(pack, born(pack));
             for (number, offset, stored_len) in self.chunks(pack) {
                 if Self::is_used(pack, number, age) {
                     let raw_len = stored_len * 2 + number;

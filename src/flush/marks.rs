@@ -16,8 +16,9 @@ use crate::repository::{ListedManifest, Repository};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
 
-/// Manifests read at once.
-const READERS: usize = 8;
+/// Manifests read at once: a service takes some ten milliseconds for each, and
+/// ten thousand of them are not to take minutes.
+const READERS: usize = 16;
 
 /// Bytes of manifests being read, unpacked.
 const BUDGET: usize = 64 << 20;

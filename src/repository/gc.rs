@@ -13,7 +13,7 @@ use crate::format::{
     FormatError, GcState, Layout, Manifest, Mark, References, decode_marks, encode_marks,
 };
 use crate::ids::PackId;
-use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version, list_all};
+use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version};
 
 /// The state of garbage collection, and the version of the object it was read
 /// from.
@@ -210,9 +210,8 @@ impl Repository {
     /// # Errors
     /// Those of the store.
     pub fn list_tables(&self) -> Result<Vec<ObjectMeta>, StoreError> {
-        let mut objects = list_all(self.store(), Layout::tables())?;
-        objects.retain(|object| Layout::parse_table(&object.key).is_some());
-        Ok(objects)
+        let is_table = |object: &ObjectMeta| Layout::parse_table(&object.key).is_some();
+        self.list_as(Layout::tables(), None, |object| is_table(&object).then_some(object))
     }
 
     /// Deletes objects, in batches; gives those that are still there.

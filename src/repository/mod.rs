@@ -2,7 +2,7 @@
 
 mod gc;
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,8 +16,7 @@ use crate::format::{
 };
 use crate::ids::{DeltaId, Key, PackId, Scope, StoreId};
 use crate::store::{
-    MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_after,
-    list_all,
+    MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_each,
 };
 use crate::store_time::StoreTime;
 pub use gc::{Refreshed, Removal, StoredState};
@@ -25,6 +24,14 @@ pub use gc::{Refreshed, Removal, StoredState};
 /// The longest manifest or delta object that is fetched, in bytes: what its
 /// largest payload takes when nothing compresses.
 const MAX_OBJECT_LEN: u64 = crate::format::MAX_MANIFEST_LEN + (1 << 20);
+
+/// Where the listing of very many packs is divided, by the first two digits of
+/// their keys: four parts of about the same length, since the digits are random.
+const PACK_BORDERS: [u8; 3] = [0x40, 0x80, 0xc0];
+
+/// If the first page of packs does not go beyond these digits, there are more
+/// than 16 pages, and one or two more by dividing them make no difference.
+const MANY_PACKS_UP_TO: u8 = 0x10;
 
 /// A larder store, opened.
 #[derive(Clone, Debug)]
@@ -219,11 +226,11 @@ impl Repository {
         scope: &Scope,
         prefix: &str,
     ) -> Result<Vec<ListedManifest>, Error> {
-        let objects = list_all(self.store(), &Layout::manifests_with(scope, prefix))?;
-        let listed = objects.into_iter().filter_map(listed_manifest);
-        Ok(listed
-            .filter(|found| found.scope == *scope && found.key.as_str().starts_with(prefix))
-            .collect())
+        let is_asked_for = |found: &ListedManifest| {
+            found.scope == *scope && found.key.as_str().starts_with(prefix)
+        };
+        let listed = |object| listed_manifest(object).filter(is_asked_for);
+        Ok(self.list_as(&Layout::manifests_with(scope, prefix), None, listed)?)
     }
 
     /// The first manifests of a scope, about `limit` of them: listing all of a
@@ -253,8 +260,7 @@ impl Repository {
     /// # Errors
     /// Those of the store.
     pub fn list_all_manifests(&self) -> Result<Vec<ListedManifest>, Error> {
-        let objects = list_all(self.store(), Layout::manifests())?;
-        Ok(objects.into_iter().filter_map(listed_manifest).collect())
+        Ok(self.list_as(Layout::manifests(), None, listed_manifest)?)
     }
 
     /// Deletes manifests. Their packs stay: only a flush knows who else uses
@@ -290,12 +296,11 @@ impl Repository {
     /// Those of the store.
     pub fn list_deltas(&self, since: u64) -> Result<Vec<ListedDelta>, Error> {
         let after = (since > 0).then(|| Layout::before_deltas_of(since));
-        let objects = list_after(self.store(), Layout::deltas(), after)?;
-        let listed = objects.into_iter().filter_map(|object| {
+        let listed = |object: ObjectMeta| {
             let (epoch, _) = Layout::parse_delta(&object.key)?;
             Some(ListedDelta { epoch, len: object.len, object: object.key })
-        });
-        Ok(listed.collect())
+        };
+        Ok(self.list_as(Layout::deltas(), after, listed)?)
     }
 
     /// Reads an index delta; `None` if it is gone.
@@ -347,13 +352,70 @@ impl Repository {
     /// # Errors
     /// Those of the store.
     pub fn list_packs(&self) -> Result<Vec<ListedPack>, StoreError> {
-        let objects = list_all(self.store(), Layout::packs())?;
-        let listed = |object: &ObjectMeta| {
-            let id = Layout::parse_pack(&object.key)?;
-            Some(ListedPack { id, len: object.len, modified: object.modified.into() })
+        let first = self.store.list(Layout::packs(), None, MAX_BATCH)?;
+        let last = first.objects.last().map(|object| object.key.clone());
+        let mut packs: Vec<ListedPack> =
+            first.objects.into_iter().filter_map(listed_pack).collect();
+        let ranges = match last.filter(|_| first.more) {
+            // A page at a time, very many take minutes.
+            Some(last) if last < Layout::before_packs_of(MANY_PACKS_UP_TO) => pack_ranges(last),
+            Some(last) => vec![(last, None)],
+            None => vec![],
         };
-        Ok(objects.iter().filter_map(listed).collect())
+        std::thread::scope(|threads| {
+            let listing: Vec<_> = ranges
+                .into_iter()
+                .map(|(after, end)| threads.spawn(|| self.list_packs_between(after, end)))
+                .collect();
+            for listed in listing {
+                packs.extend(listed.join().expect("listing does not panic")?);
+            }
+            Ok(packs)
+        })
     }
+
+    fn list_packs_between(
+        &self,
+        after: ObjectKey,
+        end: Option<ObjectKey>,
+    ) -> Result<Vec<ListedPack>, StoreError> {
+        let mut packs = vec![];
+        list_each(self.store(), Layout::packs(), Some(after), |object| {
+            if end.as_ref().is_some_and(|end| object.key >= *end) {
+                return ControlFlow::Break(());
+            }
+            packs.extend(listed_pack(object));
+            ControlFlow::Continue(())
+        })?;
+        Ok(packs)
+    }
+
+    fn list_as<T>(
+        &self,
+        prefix: &str,
+        after: Option<ObjectKey>,
+        listed: impl Fn(ObjectMeta) -> Option<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut all = vec![];
+        list_each(self.store(), prefix, after, |object| {
+            all.extend(listed(object));
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+}
+
+/// The keys after `first`, in as many ranges as are listed at once: after which
+/// key each begins, and before which it ends.
+fn pack_ranges(first: ObjectKey) -> Vec<(ObjectKey, Option<ObjectKey>)> {
+    let borders: Vec<ObjectKey> = PACK_BORDERS.map(Layout::before_packs_of).into();
+    let ends = borders.iter().cloned().map(Some).chain([None]);
+    std::iter::once(first).chain(borders.iter().cloned()).zip(ends).collect()
+}
+
+fn listed_pack(object: ObjectMeta) -> Option<ListedPack> {
+    let id = Layout::parse_pack(&object.key)?;
+    Some(ListedPack { id, len: object.len, modified: object.modified.into() })
 }
 
 fn listed_manifest(object: ObjectMeta) -> Option<ListedManifest> {
