@@ -240,8 +240,8 @@ fn check_outcome(row: &Row, store: &Synthetic) {
     let report = &row.report;
     assert!(report.broken.is_empty(), "no cache lost a pack");
     if !report.dry_run {
-        assert_eq!(report.used_packs as usize + report.held.packs.len(), store.packs());
-        assert_eq!(report.manifests as usize - report.removed.len(), store.manifests());
+        assert_eq!(report.used_packs + report.held.packs.len() as u64, store.packs());
+        assert_eq!(report.manifests - report.removed.len() as u64, store.manifests());
     }
 }
 
@@ -249,15 +249,15 @@ fn check_outcome(row: &Row, store: &Synthetic) {
 fn check_bounds(row: &Row) -> bool {
     let Row { report, requests, .. } = row;
     // Manifests are deleted one by one; all else in batches.
-    let deleted = [report.deleted.packs.len(), report.deltas_merged as usize, 1];
-    let batches: usize = deleted.iter().map(|count| count.div_ceil(1_000)).sum();
+    let deleted = [report.deleted.packs.len() as u64, report.deltas_merged, 1];
+    let batches: u64 = deleted.iter().map(|count| count.div_ceil(1_000)).sum();
     // Half of the CPU time of flush itself would be the time on two idle cores.
     let bounds = [
         ("seconds of CPU", row.cpu.as_secs(), 60),
         ("MiB at the peak", row.peak, 256),
         ("listings", requests.list, 200),
         ("gets of manifests", row.manifest_gets, report.manifests_read),
-        ("batches of deletes", row.batches, batches as u64),
+        ("batches of deletes", row.batches, batches),
     ];
     let broken = bounds.iter().filter(|(_, found, most)| found > most);
     broken.map(|(what, found, most)| println!("**{found} {what}, of at most {most}**")).count() == 0

@@ -147,13 +147,13 @@ impl Synthetic {
     }
 
     /// Packs that are there.
-    pub(crate) fn packs(&self) -> usize {
-        self.with(|state| state.packs.len() - state.deleted.len())
+    pub(crate) fn packs(&self) -> u64 {
+        self.with(|state| state.packs.len() - state.deleted.len()) as u64
     }
 
     /// Manifests that are there.
-    pub(crate) fn manifests(&self) -> usize {
-        self.world.shape.manifests as usize - self.with(|state| state.removed.len())
+    pub(crate) fn manifests(&self) -> u64 {
+        u64::from(self.world.shape.manifests) - self.with(|state| state.removed.len()) as u64
     }
 
     fn add_packs(&self, state: &mut State, packs: Range<u32>) {

@@ -237,36 +237,50 @@ struct WireMarkRead {
     packs: ByteBuf,
 }
 
-/// The marks' bytes; each is given with its object's key.
+/// Marks in one envelope: all of them in one would be in memory three times
+/// while they are read or written, and some megabytes compress as well.
+const AT_ONCE: usize = 4_096;
+
+/// The longest envelope of marks that is read, in bytes.
+const MAX_LEN: u64 = 1 << 30;
+
+/// The marks' bytes, a few thousand in each envelope; each mark is given with its
+/// object's key.
 pub fn encode_marks<'a>(marks: impl Iterator<Item = (&'a str, &'a Mark)>) -> Vec<u8> {
-    let marks: Vec<WireMark<'_>> = marks
+    let mut marks = marks
         .map(|(object, mark)| WireMark {
             object,
             version: &mark.version,
             facts: WireFacts::of(&mark.facts),
             packs: Bytes::new(&mark.packs.bytes),
         })
-        .collect();
-    envelope::seal(KIND, &marks)
+        .peekable();
+    let mut sealed = vec![];
+    while marks.peek().is_some() {
+        let some: Vec<WireMark<'_>> = marks.by_ref().take(AT_ONCE).collect();
+        sealed.extend(envelope::seal(KIND, &some));
+    }
+    sealed
 }
-
-/// The longest marks that are read, in bytes: of some hundred thousands of
-/// manifests.
-pub const MAX_MARKS_LEN: u64 = 1 << 30;
 
 /// Reads marks, by their objects' keys.
 ///
 /// # Errors
 /// [`FormatError`] if these are not the bytes of sound marks.
 pub fn decode_marks(bytes: &[u8]) -> Result<HashMap<String, Mark>, FormatError> {
-    let marks: Vec<WireMarkRead> = envelope::open(KIND, bytes, MAX_MARKS_LEN)?;
-    let read = |mark: WireMarkRead| {
-        let packs = Parts { bytes: mark.packs.into_vec().into_boxed_slice() };
-        packs.check()?;
-        let facts = mark.facts.into_facts();
-        Ok((mark.object, Mark { version: mark.version, facts, packs }))
-    };
-    marks.into_iter().map(read).collect()
+    let mut marks = HashMap::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (some, after) = envelope::open_first::<Vec<WireMarkRead>>(KIND, rest, MAX_LEN)?;
+        for mark in some {
+            let packs = Parts { bytes: mark.packs.into_vec().into_boxed_slice() };
+            packs.check()?;
+            let facts = mark.facts.into_facts();
+            marks.insert(mark.object, Mark { version: mark.version, facts, packs });
+        }
+        rest = after;
+    }
+    Ok(marks)
 }
 
 #[cfg(test)]
@@ -302,6 +316,19 @@ mod tests {
         assert_eq!(all.over_gaps(9), [(8, 30), (40, 41)]);
         assert_eq!(all.over_gaps(10), [(8, 41)]);
         assert_eq!((Extents::default().bytes(), Extents::default().end()), (0, 0));
+    }
+
+    #[test]
+    fn very_many_marks_are_read_again() {
+        let mark = |number: usize| {
+            let (facts, packs) = (ManifestFacts::default(), Parts::default());
+            (format!("manifests/s/{number}"), Mark { version: number.to_string(), facts, packs })
+        };
+        let marks: HashMap<String, Mark> = (0..AT_ONCE + 1).map(mark).collect();
+        let mut encoded = encode_marks(marks.iter().map(|(object, mark)| (&**object, mark)));
+        assert_eq!(decode_marks(&encoded), Ok(marks));
+        encoded.pop();
+        assert!(decode_marks(&encoded).is_err());
     }
 
     #[test]

@@ -353,38 +353,33 @@ impl Repository {
     /// Those of the store.
     pub fn list_packs(&self) -> Result<Vec<ListedPack>, StoreError> {
         let first = self.store.list(Layout::packs(), None, MAX_BATCH)?;
+        let mut packs: Vec<ListedPack> = first.objects.iter().filter_map(listed_pack).collect();
         let last = first.objects.last().map(|object| object.key.clone());
-        let mut packs: Vec<ListedPack> =
-            first.objects.into_iter().filter_map(listed_pack).collect();
-        let ranges = match last.filter(|_| first.more) {
-            // A page at a time, very many take minutes.
+        let ranges = match last {
+            _ if !first.more => vec![],
             Some(last) if last < Layout::before_packs_of(MANY_PACKS_UP_TO) => pack_ranges(last),
-            Some(last) => vec![(last, None)],
-            None => vec![],
+            last => vec![(last, None)],
         };
         std::thread::scope(|threads| {
             let listing: Vec<_> = ranges
                 .into_iter()
-                .map(|(after, end)| threads.spawn(|| self.list_packs_between(after, end)))
+                .map(|range| threads.spawn(|| self.list_packs_between(range)))
                 .collect();
             for listed in listing {
-                packs.extend(listed.join().expect("listing does not panic")?);
+                packs.extend(listed.join().expect("listing packs does not panic")?);
             }
             Ok(packs)
         })
     }
 
-    fn list_packs_between(
-        &self,
-        after: ObjectKey,
-        end: Option<ObjectKey>,
-    ) -> Result<Vec<ListedPack>, StoreError> {
+    fn list_packs_between(&self, (after, end): KeyRange) -> Result<Vec<ListedPack>, StoreError> {
+        let is_beyond = |key: &ObjectKey| end.as_ref().is_some_and(|end| key >= end);
         let mut packs = vec![];
-        list_each(self.store(), Layout::packs(), Some(after), |object| {
-            if end.as_ref().is_some_and(|end| object.key >= *end) {
+        list_each(self.store(), Layout::packs(), after, |object| {
+            if is_beyond(&object.key) {
                 return ControlFlow::Break(());
             }
-            packs.extend(listed_pack(object));
+            packs.extend(listed_pack(&object));
             ControlFlow::Continue(())
         })?;
         Ok(packs)
@@ -405,15 +400,18 @@ impl Repository {
     }
 }
 
-/// The keys after `first`, in as many ranges as are listed at once: after which
-/// key each begins, and before which it ends.
-fn pack_ranges(first: ObjectKey) -> Vec<(ObjectKey, Option<ObjectKey>)> {
-    let borders: Vec<ObjectKey> = PACK_BORDERS.map(Layout::before_packs_of).into();
-    let ends = borders.iter().cloned().map(Some).chain([None]);
-    std::iter::once(first).chain(borders.iter().cloned()).zip(ends).collect()
+/// After which key the listing of packs goes on, and before which it ends.
+type KeyRange = (Option<ObjectKey>, Option<ObjectKey>);
+
+/// All keys of packs after `first`, in ranges that are listed at once: one page
+/// of very many after the other takes long.
+fn pack_ranges(first: ObjectKey) -> Vec<KeyRange> {
+    let borders = PACK_BORDERS.map(Layout::before_packs_of).map(Some);
+    let after = [Some(first)].into_iter().chain(borders.clone());
+    after.zip(borders.into_iter().chain([None])).collect()
 }
 
-fn listed_pack(object: ObjectMeta) -> Option<ListedPack> {
+fn listed_pack(object: &ObjectMeta) -> Option<ListedPack> {
     let id = Layout::parse_pack(&object.key)?;
     Some(ListedPack { id, len: object.len, modified: object.modified.into() })
 }
@@ -428,4 +426,47 @@ fn listed_manifest(object: ObjectMeta) -> Option<ListedManifest> {
         version: object.version,
         object: object.key,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::store::{MemoryStore, Metered};
+
+    /// A store with so many packs, and how many of them are listed in how many
+    /// requests.
+    fn listed(packs: u32) -> (usize, u64) {
+        let memory = MemoryStore::new();
+        let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
+        let mut ids = BTreeSet::new();
+        let put = |object: &ObjectKey, body: Vec<u8>| {
+            memory.put(object, body.into(), PutMode::Create).unwrap();
+        };
+        put(&Layout::marker(), marker.encode());
+        for number in 0..packs {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            id[15] = blake3::hash(&id).as_bytes()[0];
+            ids.insert(PackId::from_bytes(id));
+            put(&Layout::pack(PackId::from_bytes(id)), vec![]);
+        }
+        let store = Arc::new(Metered::new(memory));
+        let repository = Repository::open(store.clone()).unwrap().unwrap();
+        let listed = repository.list_packs().unwrap();
+        assert_eq!(listed.iter().map(|pack| pack.id).collect::<BTreeSet<_>>(), ids);
+        (listed.len(), store.requests().list)
+    }
+
+    #[test]
+    fn all_packs_are_listed_once() {
+        assert_eq!(listed(0), (0, 1));
+        assert_eq!(listed(1_000), (1_000, 1));
+        assert_eq!(listed(2_500), (2_500, 3));
+        // One page, and what is left of each quarter in pages of its own.
+        let (packs, requests) = listed(20_000);
+        assert_eq!(packs, 20_000);
+        assert!((20..=24).contains(&requests), "{requests}");
+    }
 }
