@@ -268,7 +268,7 @@ fn print_state_sizes() {
     println!("| packs condemned | bytes of `gc/state` | µs to decode |\n| --- | --- | --- |");
     for count in [0, 100, 1_000, 5_000, 20_000] {
         let born = |pack: u32| 1_790_000_000 + i64::from(pack / 16) * 4_000;
-        let packs = (0..count).map(|pack| World::pack_id(pack * 7, born(pack)));
+        let packs = (0..count).map(|pack| World::pack_id(pack, born(pack)));
         let condemned: BTreeMap<_, _> =
             packs.map(|pack| (pack, StoreTime::from_unix(1_799_000_000))).collect();
         let doomed = BTreeSet::new();

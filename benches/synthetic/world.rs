@@ -72,6 +72,13 @@ fn mixed(number: u64) -> u64 {
     Random::new(number).number()
 }
 
+/// What hides the number in an id, made of the bytes after it.
+fn mask(id: &[u8; 16]) -> u32 {
+    let (_, random) = id.split_last_chunk().expect("an id has 16 bytes");
+    let [a, b, c, d, ..] = mixed(u64::from_be_bytes(*random) & 0xffff_ffff_ffff).to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
 impl World {
     pub(crate) fn new(shape: Shape, newest: i64) -> Self {
         Self { shape, newest, tree: tree(shape.files) }
@@ -101,19 +108,20 @@ impl World {
         Some(family * FAMILY + member)
     }
 
-    /// The pack's number is in its id, and what spreads packs over prefixes.
+    /// An id as random as real ones, in which the pack's number can be found.
     pub(crate) fn pack_id(pack: u32, born: i64) -> PackId {
         let mut id = [0; 16];
         let millis = u64::try_from(born * 1000).expect("after 1970");
         id[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-        id[6..10].copy_from_slice(&pack.to_be_bytes());
         id[10..].copy_from_slice(&mixed(pack.into()).to_be_bytes()[2..]);
+        let hidden = pack ^ mask(&id);
+        id[6..10].copy_from_slice(&hidden.to_be_bytes());
         PackId::from_bytes(id)
     }
 
     pub(crate) fn parse_pack(object: &ObjectKey) -> Option<u32> {
         let id = Layout::parse_pack(object)?.to_bytes();
-        Some(u32::from_be_bytes(id[6..10].try_into().ok()?))
+        Some(u32::from_be_bytes(id[6..10].try_into().ok()?) ^ mask(&id))
     }
 
     /// Where each chunk of a pack lies, and how long it is.
