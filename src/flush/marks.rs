@@ -10,14 +10,15 @@ use std::sync::Mutex;
 use super::plan::Living;
 use crate::budget::{Budget, FirstError};
 use crate::error::Error;
-use crate::format::{Extents, Mark, References};
+use crate::format::{Mark, Parts, References};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{ListedManifest, Repository};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
 
-/// Manifests read at once.
-const READERS: usize = 8;
+/// Manifests read at once: a service takes some ten milliseconds for each, and
+/// ten thousand of them are not to take minutes.
+const READERS: usize = 16;
 
 /// Bytes of manifests being read, unpacked.
 const BUDGET: usize = 64 << 20;
@@ -33,6 +34,11 @@ pub(super) struct Marked {
 }
 
 impl Marked {
+    /// What the next flush is told of it.
+    pub(super) fn named(&self) -> (&str, &Mark) {
+        (self.listed.object.as_str(), &self.mark)
+    }
+
     /// When the cache was last saved or used.
     pub(super) fn last_used(&self) -> StoreTime {
         self.mark.facts.used.unwrap_or_else(|| self.listed.modified.into())
@@ -55,7 +61,7 @@ pub(super) fn known(
     context: Context<'_>,
 ) -> Result<HashMap<String, Mark>, Error> {
     match repository.gc_marks() {
-        Ok(marks) => Ok(marks.into_iter().map(|mark| (mark.object.clone(), mark)).collect()),
+        Ok(marks) => Ok(marks),
         Err(error) if error.is_damage() => {
             context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
             Ok(HashMap::new())
@@ -133,10 +139,9 @@ fn read(
 fn of_references(listed: ListedManifest, references: &References) -> Marked {
     let locations = references.chunks.rows().iter().map(|(_, at)| *at);
     let mark = Mark {
-        object: listed.object.to_string(),
         version: listed.version.as_str().to_owned(),
         facts: references.facts.clone(),
-        packs: Extents::of(locations),
+        packs: Parts::of(locations),
     };
     Marked { listed, mark }
 }
@@ -144,8 +149,8 @@ fn of_references(listed: ListedManifest, references: &References) -> Marked {
 /// What these manifests refer to together.
 pub(super) fn living<'a>(marked: impl Iterator<Item = &'a Marked>) -> Living {
     let mut living = Living::new();
-    for (pack, extents) in marked.flat_map(|manifest| &manifest.mark.packs) {
-        living.entry(*pack).or_default().add(extents);
+    for (pack, runs) in marked.flat_map(|manifest| manifest.mark.packs.iter()) {
+        living.entry(pack).or_default().add(runs);
     }
     living
 }

@@ -181,7 +181,7 @@ impl Run<'_> {
         report.count_deleted(&deleted, &survey);
         report.deltas_merged = deltas.len() as u64;
         sweep::delete_hints(self, deltas, &claimed.state)?;
-        self.repository.put_gc_marks(survey.staying().map(|marked| &marked.mark))?;
+        self.repository.put_gc_marks(survey.staying().map(Marked::named))?;
         if self.request.repack {
             let repacked =
                 repack::repack(self.repository, claimed, &living, &survey, &plan, self.context)?;

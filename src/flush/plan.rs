@@ -42,12 +42,14 @@ impl Plan {
         now: StoreTime,
         grace: Duration,
     ) -> Self {
-        let mut plan = Self::default();
+        let listed = state.condemned.keys().chain(&state.doomed);
+        let mut plan = Self { vanished: listed.copied().collect(), ..Self::default() };
         let is_being_filled = |pack: &PackId| {
             state.repacking.as_ref().is_some_and(|moving| moving.filled.contains(pack))
         };
         for pack in packs {
             let id = pack.id;
+            plan.vanished.remove(&id);
             let set = match state.condemned.get(&id) {
                 // Dead for good: whoever refers to it never said it succeeded.
                 _ if state.doomed.contains(&id) => &mut plan.left_over,
@@ -60,9 +62,6 @@ impl Plan {
             };
             set.insert(id);
         }
-        let there: BTreeSet<PackId> = packs.iter().map(|pack| pack.id).collect();
-        let listed = state.condemned.keys().chain(&state.doomed).copied();
-        plan.vanished = listed.filter(|pack| !there.contains(pack)).collect();
         plan
     }
 

@@ -113,8 +113,8 @@ fn evict(
 ) {
     let mut users: HashMap<PackId, u32> = HashMap::new();
     let staying = marked.iter().zip(verdicts.iter()).filter(|(_, verdict)| verdict.is_none());
-    for (pack, _) in staying.flat_map(|(manifest, _)| &manifest.mark.packs) {
-        *users.entry(*pack).or_default() += 1;
+    for pack in staying.flat_map(|(manifest, _)| manifest.mark.packs.packs()) {
+        *users.entry(pack).or_default() += 1;
     }
     let len = |pack: &PackId| lens.get(pack).copied().unwrap_or(0);
     let mut total: u64 = users.keys().map(len).sum();
@@ -126,11 +126,11 @@ fn evict(
             return;
         }
         verdicts[number] = Some(Reason::Size);
-        for (pack, _) in &marked[number].mark.packs {
-            if let Some(count) = users.get_mut(pack) {
+        for pack in marked[number].mark.packs.packs() {
+            if let Some(count) = users.get_mut(&pack) {
                 *count -= 1;
                 if *count == 0 {
-                    total -= len(pack);
+                    total -= len(&pack);
                 }
             }
         }

@@ -87,7 +87,7 @@ pub(super) fn rehearse(living: &Living, survey: &Survey, plan: &Plan) -> RepackR
 }
 
 fn refers_to(marked: &Marked, packs: &BTreeSet<PackId>) -> bool {
-    marked.mark.packs.iter().any(|(pack, _)| packs.contains(pack))
+    marked.mark.packs.packs().any(|pack| packs.contains(&pack))
 }
 
 /// Where moved chunks lie now, by where they lay.

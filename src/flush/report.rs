@@ -135,6 +135,6 @@ fn broken(survey: &Survey, plan: &Plan) -> Vec<(Scope, Key)> {
     let lost: BTreeSet<PackId> = plan.to_delete().into_iter().collect();
     let is_lost = |pack: &PackId| lost.contains(pack) || !survey.lens.contains_key(pack);
     let staying = survey.staying();
-    let broken = staying.filter(|marked| marked.mark.packs.iter().any(|(pack, _)| is_lost(pack)));
+    let broken = staying.filter(|marked| marked.mark.packs.packs().any(|pack| is_lost(&pack)));
     broken.map(|marked| (marked.listed.scope.clone(), marked.listed.key.clone())).collect()
 }

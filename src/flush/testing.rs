@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::marks::Marked;
-use crate::format::{Extents, Layout, Location, ManifestFacts, Mark};
+use crate::format::{Layout, Location, ManifestFacts, Mark, Parts};
 use crate::ids::PackId;
 use crate::repository::ListedManifest;
 use crate::store::Version;
@@ -25,10 +25,9 @@ pub(super) fn marked(key: &str, used: i64, packs: &[PackId]) -> Marked {
     let at = |&pack| Location { pack, offset: 8, stored_len: 10, raw_len: 10 };
     Marked {
         mark: Mark {
-            object: object.to_string(),
             version: "1".to_owned(),
             facts: ManifestFacts::default(),
-            packs: Extents::of(packs.iter().map(at)),
+            packs: Parts::of(packs.iter().map(at)),
         },
         listed: ListedManifest {
             scope,

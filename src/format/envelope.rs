@@ -78,6 +78,20 @@ pub(super) fn open<T: DeserializeOwned>(
     rmp_serde::from_slice(&payload).map_err(|error| FormatError::Encoding(error.to_string()))
 }
 
+/// Opens the first of several envelopes that lie one after the other, and gives
+/// the bytes after it.
+pub(super) fn open_first<T: DeserializeOwned>(
+    kind: EnvelopeKind,
+    bytes: &[u8],
+    max_len: u64,
+) -> Result<(T, &[u8]), FormatError> {
+    let frame = bytes.get(HEADER_LEN..).ok_or(FormatError::Truncated)?;
+    let frame_len = zstd::zstd_safe::find_frame_compressed_size(frame);
+    let end = frame_len.map_err(|_| FormatError::Compression)?.saturating_add(HEADER_LEN);
+    let (first, rest) = bytes.split_at_checked(end).ok_or(FormatError::Truncated)?;
+    Ok((open(kind, first, max_len)?, rest))
+}
+
 /// Decompresses a frame that must yield exactly `len` bytes.
 fn decompress(frame: &[u8], len: u64) -> Result<Vec<u8>, FormatError> {
     use std::io::Read;
@@ -102,6 +116,18 @@ mod tests {
     fn opens_what_it_sealed() {
         let sealed = seal(KIND, &vec![7u32; 1000]);
         assert_eq!(open::<Vec<u32>>(KIND, &sealed, 1 << 20), Ok(vec![7; 1000]));
+    }
+
+    #[test]
+    fn opens_one_after_the_other() {
+        let both = [seal(KIND, &"one"), seal(KIND, &"two")].concat();
+        let (one, rest) = open_first::<String>(KIND, &both, 1 << 20).unwrap();
+        assert_eq!((&*one, open::<String>(KIND, rest, 1 << 20).unwrap().as_str()), ("one", "two"));
+        let (_, rest) = open_first::<String>(KIND, rest, 1 << 20).unwrap();
+        assert!(rest.is_empty());
+        for len in 0..both.len() / 2 {
+            assert!(open_first::<String>(KIND, &both[..len], 1 << 20).is_err(), "cut to {len}");
+        }
     }
 
     /// A zstd frame's header has a few bits that mean nothing, or only a hint: a

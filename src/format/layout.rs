@@ -101,6 +101,12 @@ impl Layout {
         "packs/"
     }
 
+    /// A key that all packs of these and later first digits come after, and no
+    /// others.
+    pub fn before_packs_of(digits: u8) -> ObjectKey {
+        known(format!("{}{digits:02x}", Self::packs()))
+    }
+
     /// The pack that lies there, if one does.
     pub fn parse_pack(object: &ObjectKey) -> Option<PackId> {
         let id: PackId = object.as_str().rsplit('/').next()?.parse().ok()?;

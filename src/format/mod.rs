@@ -25,7 +25,7 @@ mod tree_columns;
 
 pub use align::{align, subtree_ends};
 pub use chunk_table::{ChunkTable, Location, MAX_CHUNK_LEN};
-pub use gc_marks::{Extents, MAX_MARKS_LEN, Mark, decode_marks, encode_marks};
+pub use gc_marks::{Extents, Mark, Parts, Runs, decode_marks, encode_marks};
 pub use gc_state::{Claim, GcState, Repacking};
 pub use index::IndexDelta;
 pub use index_table::{IdPrefix, IndexFilter, IndexRow, IndexTableWriter};

@@ -147,8 +147,8 @@ impl TableBuilder {
     ) -> Result<TableId, Error> {
         let lens: Vec<Option<u64>> = self.packs.list.iter().map(|pack| len(*pack)).collect();
         let is_kept = |number: u32| lens[number as usize].is_some();
-        let mut sorted: Vec<(IdPrefix, u32)> =
-            self.rows.into_iter().filter(|(_, number)| is_kept(*number)).collect();
+        let mut sorted: Vec<(IdPrefix, u32)> = Vec::with_capacity(self.rows.len());
+        sorted.extend(self.rows.into_iter().filter(|(_, number)| is_kept(*number)));
         sorted.sort_unstable();
         let mut writer = IndexTableWriter::new(self.sample_bits, sorted.len());
         for (chunk, number) in sorted {

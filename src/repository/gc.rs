@@ -3,6 +3,8 @@
 //! The rules are those of `docs/protocol.md`; here is how each of its steps is
 //! one request.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use super::{ListedManifest, MAX_OBJECT_LEN, Repository, StoredManifest};
@@ -11,7 +13,7 @@ use crate::format::{
     FormatError, GcState, Layout, Manifest, Mark, References, decode_marks, encode_marks,
 };
 use crate::ids::PackId;
-use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version, list_all};
+use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version};
 
 /// How often a use is put down before it is left to the next one: a flush moves
 /// a manifest once, and another one may come.
@@ -193,16 +195,16 @@ impl Repository {
         }
     }
 
-    /// What the last flush knew of manifests; nothing if there is no such
-    /// object.
+    /// What the last flush knew of manifests, by their objects; nothing if there
+    /// are no marks.
     ///
     /// # Errors
     /// [`Error::Damaged`] if it cannot be read.
-    pub fn gc_marks(&self) -> Result<Vec<Mark>, Error> {
+    pub fn gc_marks(&self) -> Result<HashMap<String, Mark>, Error> {
         let object = Layout::gc_marks();
         let found = match self.store.get(&object, MAX_OBJECT_LEN) {
             Ok(found) => found,
-            Err(error) if error.is_not_found() => return Ok(vec![]),
+            Err(error) if error.is_not_found() => return Ok(HashMap::new()),
             Err(StoreError { kind: StoreErrorKind::TooLong { .. }, .. }) => {
                 let source = FormatError::Inconsistent("it is too long");
                 return Err(Error::Damaged { object, source });
@@ -218,7 +220,7 @@ impl Repository {
     /// Those of the store.
     pub fn put_gc_marks<'a>(
         &self,
-        marks: impl Iterator<Item = &'a Mark>,
+        marks: impl Iterator<Item = (&'a str, &'a Mark)>,
     ) -> Result<(), StoreError> {
         let bytes = Bytes::from(encode_marks(marks));
         self.store.put(&Layout::gc_marks(), bytes, PutMode::Overwrite)?;
@@ -230,9 +232,8 @@ impl Repository {
     /// # Errors
     /// Those of the store.
     pub fn list_tables(&self) -> Result<Vec<ObjectMeta>, StoreError> {
-        let mut objects = list_all(self.store(), Layout::tables())?;
-        objects.retain(|object| Layout::parse_table(&object.key).is_some());
-        Ok(objects)
+        let is_table = |object: &ObjectMeta| Layout::parse_table(&object.key).is_some();
+        self.list_as(Layout::tables(), None, |object| is_table(&object).then_some(object))
     }
 
     /// Deletes objects, in batches; gives those that are still there.

@@ -2,6 +2,7 @@
 
 mod gc;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,8 +16,7 @@ use crate::format::{
 };
 use crate::ids::{DeltaId, Key, PackId, Scope, StoreId};
 use crate::store::{
-    MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_after,
-    list_all,
+    MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_each,
 };
 use crate::store_time::StoreTime;
 pub use gc::{Refreshed, Removal, StoredState};
@@ -24,6 +24,14 @@ pub use gc::{Refreshed, Removal, StoredState};
 /// The longest manifest or delta object that is fetched, in bytes: what its
 /// largest payload takes when nothing compresses.
 const MAX_OBJECT_LEN: u64 = crate::format::MAX_MANIFEST_LEN + (1 << 20);
+
+/// Where the listing of very many packs is divided, by the first two digits of
+/// their keys: four parts of about the same length, since the digits are random.
+const PACK_BORDERS: [u8; 3] = [0x40, 0x80, 0xc0];
+
+/// If the first page of packs does not go beyond these digits, there are more
+/// than 16 pages, and one or two more by dividing them make no difference.
+const MANY_PACKS_UP_TO: u8 = 0x10;
 
 /// A larder store, opened.
 #[derive(Clone, Debug)]
@@ -218,11 +226,11 @@ impl Repository {
         scope: &Scope,
         prefix: &str,
     ) -> Result<Vec<ListedManifest>, Error> {
-        let objects = list_all(self.store(), &Layout::manifests_with(scope, prefix))?;
-        let listed = objects.into_iter().filter_map(listed_manifest);
-        Ok(listed
-            .filter(|found| found.scope == *scope && found.key.as_str().starts_with(prefix))
-            .collect())
+        let is_asked_for = |found: &ListedManifest| {
+            found.scope == *scope && found.key.as_str().starts_with(prefix)
+        };
+        let listed = |object| listed_manifest(object).filter(is_asked_for);
+        Ok(self.list_as(&Layout::manifests_with(scope, prefix), None, listed)?)
     }
 
     /// The first manifests of a scope, about `limit` of them: listing all of a
@@ -252,8 +260,7 @@ impl Repository {
     /// # Errors
     /// Those of the store.
     pub fn list_all_manifests(&self) -> Result<Vec<ListedManifest>, Error> {
-        let objects = list_all(self.store(), Layout::manifests())?;
-        Ok(objects.into_iter().filter_map(listed_manifest).collect())
+        Ok(self.list_as(Layout::manifests(), None, listed_manifest)?)
     }
 
     /// Deletes manifests. Their packs stay: only a flush knows who else uses
@@ -289,12 +296,11 @@ impl Repository {
     /// Those of the store.
     pub fn list_deltas(&self, since: u64) -> Result<Vec<ListedDelta>, Error> {
         let after = (since > 0).then(|| Layout::before_deltas_of(since));
-        let objects = list_after(self.store(), Layout::deltas(), after)?;
-        let listed = objects.into_iter().filter_map(|object| {
+        let listed = |object: ObjectMeta| {
             let (epoch, _) = Layout::parse_delta(&object.key)?;
             Some(ListedDelta { epoch, len: object.len, object: object.key })
-        });
-        Ok(listed.collect())
+        };
+        Ok(self.list_as(Layout::deltas(), after, listed)?)
     }
 
     /// Reads an index delta; `None` if it is gone.
@@ -337,13 +343,68 @@ impl Repository {
     /// # Errors
     /// Those of the store.
     pub fn list_packs(&self) -> Result<Vec<ListedPack>, StoreError> {
-        let objects = list_all(self.store(), Layout::packs())?;
-        let listed = |object: &ObjectMeta| {
-            let id = Layout::parse_pack(&object.key)?;
-            Some(ListedPack { id, len: object.len, modified: object.modified.into() })
+        let first = self.store.list(Layout::packs(), None, MAX_BATCH)?;
+        let mut packs: Vec<ListedPack> = first.objects.iter().filter_map(listed_pack).collect();
+        let last = first.objects.last().map(|object| object.key.clone());
+        let ranges = match last {
+            _ if !first.more => vec![],
+            Some(last) if last < Layout::before_packs_of(MANY_PACKS_UP_TO) => pack_ranges(last),
+            last => vec![(last, None)],
         };
-        Ok(objects.iter().filter_map(listed).collect())
+        std::thread::scope(|threads| {
+            let listing: Vec<_> = ranges
+                .into_iter()
+                .map(|range| threads.spawn(|| self.list_packs_between(range)))
+                .collect();
+            for listed in listing {
+                packs.extend(listed.join().expect("listing packs does not panic")?);
+            }
+            Ok(packs)
+        })
     }
+
+    fn list_packs_between(&self, (after, end): KeyRange) -> Result<Vec<ListedPack>, StoreError> {
+        let is_beyond = |key: &ObjectKey| end.as_ref().is_some_and(|end| key >= end);
+        let mut packs = vec![];
+        list_each(self.store(), Layout::packs(), after, |object| {
+            if is_beyond(&object.key) {
+                return ControlFlow::Break(());
+            }
+            packs.extend(listed_pack(&object));
+            ControlFlow::Continue(())
+        })?;
+        Ok(packs)
+    }
+
+    fn list_as<T>(
+        &self,
+        prefix: &str,
+        after: Option<ObjectKey>,
+        listed: impl Fn(ObjectMeta) -> Option<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut all = vec![];
+        list_each(self.store(), prefix, after, |object| {
+            all.extend(listed(object));
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+}
+
+/// After which key the listing of packs goes on, and before which it ends.
+type KeyRange = (Option<ObjectKey>, Option<ObjectKey>);
+
+/// All keys of packs after `first`, in ranges that are listed at once: one page
+/// of very many after the other takes long.
+fn pack_ranges(first: ObjectKey) -> Vec<KeyRange> {
+    let borders = PACK_BORDERS.map(Layout::before_packs_of).map(Some);
+    let after = [Some(first)].into_iter().chain(borders.clone());
+    after.zip(borders.into_iter().chain([None])).collect()
+}
+
+fn listed_pack(object: &ObjectMeta) -> Option<ListedPack> {
+    let id = Layout::parse_pack(&object.key)?;
+    Some(ListedPack { id, len: object.len, modified: object.modified.into() })
 }
 
 fn listed_manifest(object: ObjectMeta) -> Option<ListedManifest> {
@@ -356,4 +417,47 @@ fn listed_manifest(object: ObjectMeta) -> Option<ListedManifest> {
         version: object.version,
         object: object.key,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::store::{MemoryStore, Metered};
+
+    /// A store with so many packs, and how many of them are listed in how many
+    /// requests.
+    fn listed(packs: u32) -> (usize, u64) {
+        let memory = MemoryStore::new();
+        let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
+        let mut ids = BTreeSet::new();
+        let put = |object: &ObjectKey, body: Vec<u8>| {
+            memory.put(object, body.into(), PutMode::Create).unwrap();
+        };
+        put(&Layout::marker(), marker.encode());
+        for number in 0..packs {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            id[15] = blake3::hash(&id).as_bytes()[0];
+            ids.insert(PackId::from_bytes(id));
+            put(&Layout::pack(PackId::from_bytes(id)), vec![]);
+        }
+        let store = Arc::new(Metered::new(memory));
+        let repository = Repository::open(store.clone()).unwrap().unwrap();
+        let listed = repository.list_packs().unwrap();
+        assert_eq!(listed.iter().map(|pack| pack.id).collect::<BTreeSet<_>>(), ids);
+        (listed.len(), store.requests().list)
+    }
+
+    #[test]
+    fn all_packs_are_listed_once() {
+        assert_eq!(listed(0), (0, 1));
+        assert_eq!(listed(1_000), (1_000, 1));
+        assert_eq!(listed(2_500), (2_500, 3));
+        // One page, and what is left of each quarter in pages of its own.
+        let (packs, requests) = listed(20_000);
+        assert_eq!(packs, 20_000);
+        assert!((20..=24).contains(&requests), "{requests}");
+    }
 }

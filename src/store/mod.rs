@@ -19,7 +19,7 @@ mod s3;
 
 use std::fmt;
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -251,16 +251,36 @@ pub fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectMeta>, Stor
 pub fn list_after(
     store: &dyn Store,
     prefix: &str,
-    mut after: Option<ObjectKey>,
+    after: Option<ObjectKey>,
 ) -> Result<Vec<ObjectMeta>, StoreError> {
     let mut objects: Vec<ObjectMeta> = Vec::new();
+    list_each(store, prefix, after, |object| {
+        objects.push(object);
+        ControlFlow::Continue(())
+    })?;
+    Ok(objects)
+}
+
+/// Gives all objects under a prefix that lie after a key to `take`, page after
+/// page, until it has enough. So no more of them than a page need be in memory.
+///
+/// # Errors
+/// Those of [`list_all`].
+pub fn list_each(
+    store: &dyn Store,
+    prefix: &str,
+    mut after: Option<ObjectKey>,
+    mut take: impl FnMut(ObjectMeta) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
     loop {
         let page = store.list(prefix, after.as_ref(), MAX_BATCH)?;
         let (more, empty) = (page.more, page.objects.is_empty());
-        objects.extend(page.objects);
-        after = objects.last().map(|object| object.key.clone()).or(after);
+        after = page.objects.last().map(|object| object.key.clone()).or(after);
+        if page.objects.into_iter().try_for_each(&mut take).is_break() {
+            return Ok(());
+        }
         match (more, empty) {
-            (false, _) => return Ok(objects),
+            (false, _) => return Ok(()),
             (true, false) => {}
             // Neither end here nor ask forever: whoever believes that these
             // are all objects may delete what the others need.
