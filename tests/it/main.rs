@@ -20,3 +20,4 @@ mod repair;
 mod soak;
 mod support;
 mod tier;
+mod uses;
