@@ -79,6 +79,14 @@ impl Request {
         matches!(self.operation(), Operation::Put | Operation::Delete)
     }
 
+    /// What it is about: objects, or a prefix of such.
+    pub(crate) fn objects(&self) -> Vec<&str> {
+        match self {
+            Self::List { prefix, .. } => vec![prefix.as_str()],
+            _ => self.keys().iter().map(ObjectKey::as_str).collect(),
+        }
+    }
+
     /// The objects that it names.
     pub(crate) fn keys(&self) -> &[ObjectKey] {
         match self {
@@ -169,7 +177,8 @@ impl Desk {
     /// Takes one of the waiting requests: `choose` gets them all.
     pub(crate) fn take(&self, choose: impl FnOnce(&[&Request]) -> usize) -> Pending {
         let mut state = self.state();
-        let requests: Vec<&Request> = state.pending.iter().map(|pending| &pending.request).collect();
+        let requests: Vec<&Request> =
+            state.pending.iter().map(|pending| &pending.request).collect();
         let chosen = choose(&requests);
         state.pending.swap_remove(chosen)
     }
