@@ -16,9 +16,9 @@ mod sweep;
 #[cfg(test)]
 mod testing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::format::{Claim, GcState, Mark, References};
@@ -74,7 +74,7 @@ pub fn flush(
     if claim::is_busy(&found.state, now, request.grace) && !request.take_over {
         return Ok(FlushReport { busy: found.state.claim, now, ..FlushReport::default() });
     }
-    let run = Run { repository: &repository, request, now, began: Instant::now(), context };
+    let run = Run { repository: &repository, request, now, context };
     if request.dry_run {
         return run.rehearse(&found);
     }
@@ -102,7 +102,6 @@ struct Run<'a> {
     request: &'a FlushRequest,
     /// The store's time when it began.
     now: StoreTime,
-    began: Instant,
     context: Context<'a>,
 }
 
@@ -127,6 +126,11 @@ impl Survey {
     fn to_remove(&self) -> impl Iterator<Item = (&Marked, Reason)> {
         let judged = self.marks.all.iter().zip(&self.verdicts);
         judged.filter_map(|(marked, verdict)| Some((marked, (*verdict)?)))
+    }
+
+    /// Packs that these refer to.
+    fn left(&self) -> BTreeSet<PackId> {
+        self.to_remove().flat_map(|(marked, _)| marked.mark.packs.packs()).collect()
     }
 }
 
@@ -171,11 +175,12 @@ impl Run<'_> {
         let mut report = self.report(&survey, &living, &plan);
         report.removed = removed;
 
-        let mut next = plan.commit(&claimed.state, self.now.after(self.began.elapsed()));
         let table = table.into_inner().unwrap_or_else(PoisonError::into_inner);
-        next.table = self.put_table(table, &claimed.state, &living, &survey, &plan)?;
+        let table = self.put_table(table, &claimed.state, &living, &survey, &plan)?;
         self.context.check()?;
-        claimed.put(next)?;
+        // Grace begins when it is known to everybody, however long all this took.
+        let now = StoreTime::from(self.repository.store().now()?);
+        claimed.put(GcState { table, ..plan.commit(&claimed.state, now) })?;
 
         let deleted = sweep::delete_packs(self.repository, &plan, self.context)?;
         report.count_deleted(&deleted, &survey);
@@ -209,7 +214,7 @@ impl Run<'_> {
     }
 
     fn plan(&self, state: &GcState, living: &Living, survey: &Survey) -> Plan {
-        Plan::make(state, living, &survey.packs, self.now, self.request.grace)
+        Plan::make(state, living, &survey.left(), &survey.packs, self.now, self.request.grace)
     }
 
     fn report(&self, survey: &Survey, living: &Living, plan: &Plan) -> FlushReport {

@@ -17,7 +17,8 @@ pub(super) type Living = HashMap<PackId, Extents>;
 /// What a flush decides about packs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Not referred to, and old enough: listed from now on.
+    /// Not referred to, and old enough: listed from now on, or listed before and
+    /// referred to until now by what this flush has removed.
     pub(super) condemned: BTreeSet<PackId>,
     /// Condemned, and referred to again.
     pub(super) pardoned: BTreeSet<PackId>,
@@ -34,10 +35,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Decides.
+    /// Decides. `left` are the packs that removed manifests referred to: who was
+    /// restoring one of these has a grace period from now on.
     pub(super) fn make(
         state: &GcState,
         living: &Living,
+        left: &BTreeSet<PackId>,
         packs: &[ListedPack],
         now: StoreTime,
         grace: Duration,
@@ -54,6 +57,7 @@ impl Plan {
                 // Dead for good: whoever refers to it never said it succeeded.
                 _ if state.doomed.contains(&id) => &mut plan.left_over,
                 Some(_) if living.contains_key(&id) => &mut plan.pardoned,
+                Some(_) if left.contains(&id) => &mut plan.condemned,
                 Some(&since) if now.since(since) >= grace => &mut plan.doomed,
                 Some(_) => &mut plan.waiting,
                 None if living.contains_key(&id) || is_being_filled(&id) => continue,
@@ -115,7 +119,7 @@ mod tests {
                 modified: at(if n == 8 { 950 } else { 500 }),
             })
             .collect();
-        let plan = Plan::make(&state, &living, &packs, at(1_000), GRACE);
+        let plan = Plan::make(&state, &living, &BTreeSet::new(), &packs, at(1_000), GRACE);
         let next = plan.commit(&state, at(1_000));
         (plan, next)
     }
@@ -144,6 +148,17 @@ mod tests {
         assert_eq!(next.doomed, set(&[4]));
     }
 
+    /// A save published its manifest after a flush had looked for such, and
+    /// before that one condemned its pack; the next flush removes it.
+    #[test]
+    fn grace_begins_when_the_last_manifest_goes() {
+        let state = GcState { condemned: [(pack(1), at(0))].into(), ..GcState::default() };
+        let packs = [ListedPack { id: pack(1), len: 10, modified: at(0) }];
+        let plan = Plan::make(&state, &Living::new(), &set(&[1]), &packs, at(1_000), GRACE);
+        assert_eq!(plan.condemned, set(&[1]));
+        assert_eq!(plan.commit(&state, at(1_000)).condemned, [(pack(1), at(1_000))].into());
+    }
+
     #[test]
     fn what_is_gone_is_forgotten() {
         let state = GcState {
@@ -151,7 +166,7 @@ mod tests {
             doomed: set(&[2]),
             ..GcState::default()
         };
-        let plan = Plan::make(&state, &Living::new(), &[], at(1_000), GRACE);
+        let plan = Plan::make(&state, &Living::new(), &BTreeSet::new(), &[], at(1_000), GRACE);
         assert_eq!(plan.vanished, set(&[1, 2]));
         let next = plan.commit(&state, at(1_000));
         assert!(next.condemned.is_empty() && next.doomed.is_empty());
@@ -162,7 +177,7 @@ mod tests {
         let repacking = Some(Repacking { emptied: set(&[1]), filled: set(&[2]) });
         let state = GcState { repacking: repacking.clone(), ..GcState::default() };
         let packs = [1, 2].map(|n| ListedPack { id: pack(n), len: 10, modified: at(0) });
-        let plan = Plan::make(&state, &Living::new(), &packs, at(1_000), GRACE);
+        let plan = Plan::make(&state, &Living::new(), &BTreeSet::new(), &packs, at(1_000), GRACE);
         assert_eq!(plan.condemned, set(&[1]));
         assert_eq!(plan.commit(&state, at(1_000)).repacking, repacking);
     }

@@ -15,6 +15,7 @@ mod flush;
 mod flush_cli;
 mod incremental;
 mod kill;
+mod meanwhile;
 mod properties;
 mod repair;
 mod soak;

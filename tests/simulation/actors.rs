@@ -19,7 +19,6 @@ use larder::save::{SaveReport, SaveRequest, save};
 
 use crate::asleep::Threads;
 use crate::desk::{Desk, Scheduled};
-use crate::random::Random;
 use crate::trees::Trees;
 
 const MINUTE: u64 = 60;
@@ -66,38 +65,7 @@ pub(crate) enum Kind {
     Flusher,
 }
 
-fn name(names: usize, random: &mut Random) -> (Scope, Key) {
-    let (scope, key) = random.pick(&NAMES[..names]);
-    (scope.parse().unwrap(), key.parse().unwrap())
-}
-
 impl Role {
-    /// What an actor of this kind does next; so many names and trees are in use.
-    pub(crate) fn draw(kind: Kind, names: usize, trees: u64, random: &mut Random) -> Self {
-        match kind {
-            Kind::Saver => Self::Save {
-                name: name(names, random),
-                tree: random.below(trees) as usize,
-                lifetime: match random.below(4) {
-                    0 => Lifetime::For(Duration::from_secs(3 * HOUR)),
-                    _ => Lifetime::ByPolicy,
-                },
-                reuse: !random.one_in(15),
-            },
-            Kind::Restorer => {
-                let (scope, key) = name(names, random);
-                let prefix = key.as_str()[..3].to_owned();
-                Self::Restore { scope, key: (!random.one_in(4)).then_some(key), prefix }
-            }
-            Kind::Flusher => Self::Flush {
-                age: Duration::from_secs(*random.pick(&[2 * HOUR, 6 * HOUR, 24 * HOUR])),
-                max_size: random.one_in(5).then_some(300_000),
-                repack: random.one_in(2),
-                dry_run: random.one_in(20),
-            },
-        }
-    }
-
     /// One that removes no caches.
     pub(crate) fn tidy(repack: bool) -> Self {
         let age = Duration::from_secs(1_000_000 * HOUR);

@@ -39,7 +39,8 @@ impl Threads {
     /// looked at twice: who slept both times and asked for nothing in between
     /// (which the caller can tell) was asleep all the time.
     pub(crate) fn all_sleep(&mut self) -> bool {
-        self.look() && self.look()
+        // Finding new ones takes longer than looking at these.
+        self.known_sleep() && self.look() && self.look()
     }
 
     fn look(&mut self) -> bool {
@@ -61,6 +62,10 @@ impl Threads {
             };
             self.known.insert(id, counts);
         }
+        self.known_sleep()
+    }
+
+    fn known_sleep(&self) -> bool {
         self.known.iter().filter(|(_, counts)| **counts).all(|(id, _)| sleeps(*id))
     }
 

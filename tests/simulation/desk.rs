@@ -79,6 +79,14 @@ impl Request {
         matches!(self.operation(), Operation::Put | Operation::Delete)
     }
 
+    /// What it is about: objects, or a prefix of such.
+    pub(crate) fn objects(&self) -> Vec<&str> {
+        match self {
+            Self::List { prefix, .. } => vec![prefix.as_str()],
+            _ => self.keys().iter().map(ObjectKey::as_str).collect(),
+        }
+    }
+
     /// The objects that it names.
     pub(crate) fn keys(&self) -> &[ObjectKey] {
         match self {

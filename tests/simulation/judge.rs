@@ -69,10 +69,14 @@ struct Witness {
     puts: u64,
     /// What it was last told of the clock.
     now: StoreTime,
+    /// When it was told anything: when its next request was sent.
+    told: StoreTime,
     /// When it was told that a pack is not there.
     missed: Option<StoreTime>,
     /// Whether it has said which packs it is about to empty.
     has_announced: bool,
+    /// The packs of the manifests that it has removed or replaced.
+    left: BTreeSet<PackId>,
     /// Puts of the state by others, when it began.
     others_before: u64,
     own_state_puts: u64,
@@ -88,6 +92,14 @@ pub(crate) struct Judge<'a> {
     /// The version that each manifest has now.
     manifests: BTreeMap<ObjectKey, String>,
     packs: BTreeSet<PackId>,
+    /// When a cache of which success was said last ceased to need a pack.
+    needed_until: HashMap<PackId, StoreTime>,
+    /// How long it took until it was known that a pack is condemned.
+    delays: HashMap<PackId, Duration>,
+    /// Packs that were condemned while a cache needed them, which was then
+    /// replaced by another save, or removed by a flush that did not come to its
+    /// commit: nobody can know that they were needed until then.
+    untold: BTreeSet<PackId>,
     state: GcState,
     state_puts: u64,
     witnesses: Vec<Witness>,
@@ -105,6 +117,9 @@ impl<'a> Judge<'a> {
             published: HashMap::new(),
             manifests: BTreeMap::new(),
             packs: BTreeSet::new(),
+            needed_until: HashMap::new(),
+            delays: HashMap::new(),
+            untold: BTreeSet::new(),
             state: GcState::default(),
             state_puts: 0,
             witnesses: vec![],
@@ -127,8 +142,10 @@ impl<'a> Judge<'a> {
             put: None,
             puts: 0,
             now: StoreTime::default(),
+            told: self.clock(),
             missed: None,
             has_announced: false,
+            left: BTreeSet::new(),
             others_before: self.state_puts,
             own_state_puts: 0,
         });
@@ -219,6 +236,7 @@ impl<'a> Judge<'a> {
     pub(crate) fn told(&mut self, actor: usize, request: &Request, outcome: &Outcome) {
         let clock = self.clock();
         let witness = &mut self.witnesses[actor];
+        witness.told = clock;
         match (request, outcome) {
             (Request::Get { key, .. }, Ok(Answer::Object(object)))
                 if key.as_str().starts_with(Layout::manifests()) =>
@@ -261,6 +279,10 @@ impl<'a> Judge<'a> {
                 return Err(format!("{pack} was doomed, and is neither doomed nor gone"));
             }
         }
+        if new.epoch > old.epoch {
+            // What it has removed, it knows of.
+            self.untold.retain(|pack| new.is_listed(*pack) && !witness.left.contains(pack));
+        }
         let mut doomed = 0;
         for pack in new.doomed.difference(&old.doomed) {
             doomed += 1;
@@ -271,7 +293,11 @@ impl<'a> Judge<'a> {
             }
         }
         let is_new = |pack: &&PackId| !old.condemned.contains_key(pack);
-        let condemned = new.condemned.keys().filter(is_new).count();
+        let mut condemned = 0;
+        for pack in new.condemned.keys().filter(is_new) {
+            condemned += 1;
+            self.delays.insert(*pack, clock.since(witness.told));
+        }
         let is_pardoned = |pack: &&PackId| self.packs.contains(pack) && !new.is_listed(**pack);
         let pardoned = old.condemned.keys().filter(is_pardoned).count();
         self.tally.add(Event::Doomed, doomed);
@@ -354,11 +380,26 @@ impl<'a> Judge<'a> {
         let lifetime = facts.lifetime;
         let version = version.as_str().to_owned();
         self.published.insert(version.clone(), Published { lineage, packs, last_used, lifetime });
-        self.manifests.insert(object.clone(), version);
+        if let Some(before) = self.manifests.insert(object.clone(), version) {
+            self.is_over(by, &before);
+        }
         Ok(())
     }
 
-    /// F4 and F7.
+    /// A version of a manifest is not there any more. Who has read it may still
+    /// be restoring it.
+    fn is_over(&mut self, by: usize, version: &str) {
+        let Published { lineage, packs, .. } = &self.published[version];
+        if self.lineages[*lineage].is_said {
+            let clock = self.clock();
+            self.needed_until.extend(packs.iter().map(|pack| (*pack, clock)));
+        }
+        let condemned = packs.iter().filter(|pack| self.state.condemned.contains_key(pack));
+        self.untold.extend(condemned);
+        self.witnesses[by].left.extend(packs);
+    }
+
+    /// F4, F7 and R1.
     fn deleted(&mut self, by: usize, keys: &[ObjectKey]) -> Verdict {
         for key in keys {
             if let Some(pack) = Layout::parse_pack(key) {
@@ -369,7 +410,16 @@ impl<'a> Judge<'a> {
                 if !self.state.doomed.contains(&pack) {
                     return Err(format!("{pack} was deleted, and was not doomed"));
                 }
+                let needed = self.needed_until.get(&pack);
+                let rest = needed.map_or(GRACE, |until| self.clock().since(*until));
+                // Its flush asked for the time, and slept before it told of it.
+                let delay = self.delays.get(&pack).copied().unwrap_or_default();
+                if rest + delay < GRACE && !self.untold.contains(&pack) {
+                    let name = self.name(key);
+                    return Err(format!("{name} was deleted {rest:?} after a cache had needed it"));
+                }
             } else if let Some(version) = self.manifests.remove(key) {
+                self.is_over(by, &version);
                 self.removed(by, &version)?;
             }
         }
@@ -537,7 +587,9 @@ impl<'a> Judge<'a> {
             return Ok(());
         }
         let took = missed.since(*read);
-        if took >= GRACE {
+        let id = Layout::parse_pack(pack).expect("it is the object of a pack");
+        let delay = self.delays.get(&id).copied().unwrap_or_default();
+        if took + delay >= GRACE || self.untold.contains(&id) {
             self.tally.count(Event::RestoreTooSlow);
             return Ok(());
         }

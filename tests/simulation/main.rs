@@ -37,6 +37,7 @@ mod trees;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use run::{Failure, run};
@@ -93,15 +94,16 @@ fn many(first: u64, seeds: u64) {
     let began = Instant::now();
     let workers = std::thread::available_parallelism().map_or(2, |count| count.get() as u64);
     let tally = Mutex::new(Tally::new());
+    let has_failed = AtomicBool::new(false);
     let children: Vec<Child> = (0..workers.min(seeds))
         .map(|number| start(first + number, seeds - number, workers))
         .collect();
-    let failed: Vec<bool> = std::thread::scope(|threads| {
-        let all: Vec<_> =
-            children.into_iter().map(|child| threads.spawn(|| !listen(child, &tally))).collect();
-        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    std::thread::scope(|threads| {
+        for child in children {
+            threads.spawn(|| listen(child, &tally, &has_failed));
+        }
     });
-    assert!(!failed.contains(&true), "a run showed a fault, see above");
+    assert!(!has_failed.into_inner(), "a run showed a fault, see above");
     let tally = tally.into_inner().unwrap();
     let seconds = began.elapsed().as_secs_f64();
     println!("{seeds} seeds from {first} in {seconds:.1} s:\n{tally}");
@@ -125,8 +127,8 @@ fn start(first: u64, seeds: u64, workers: u64) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Counts what a worker tells; `true` if it did all that it was to do.
-fn listen(mut child: Child, tally: &Mutex<Tally>) -> bool {
+/// Counts what a worker tells, until one of them has failed.
+fn listen(mut child: Child, tally: &Mutex<Tally>, has_failed: &AtomicBool) {
     let output = child.stdout.take().expect("it is a pipe");
     for line in BufReader::new(output).lines() {
         let line = line.unwrap();
@@ -135,8 +137,13 @@ fn listen(mut child: Child, tally: &Mutex<Tally>) -> bool {
             // The log of a fault, mostly.
             None => println!("{line}"),
         }
+        if has_failed.load(Ordering::Relaxed) {
+            child.kill().unwrap();
+        }
     }
-    child.wait().unwrap().success()
+    if !child.wait().unwrap().success() {
+        has_failed.store(true, Ordering::Relaxed);
+    }
 }
 
 fn fail(failure: &Failure) -> ! {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use larder::format::Layout;
+use larder::format::Lifetime;
+use larder::ids::{Key, Scope};
 use larder::progress::{Context, NoProgress};
 use larder::restore::{Hit, RestoreRequest, restore};
-use larder::store::{MemoryStore, ObjectKey, Store, StoreError};
+use larder::store::{MemoryStore, ObjectKey, Operation, Store, StoreError};
 use larder::store_time::StoreTime;
 
 use crate::actors::{Actor, End, GRACE, Kind, NAMES, Role, restore_request};
@@ -54,7 +55,33 @@ struct Habits {
     /// How many names there are, and how many trees are saved under them.
     names: usize,
     trees: u64,
+    /// How long flushes keep caches, in hours: each one of these.
+    ages: [u64; 3],
+    /// Who is about to ask for one of these often is left alone for long.
+    traps: [Trap; 2],
 }
+
+/// A kind of request that the protocol has a rule about: who, does what, with
+/// which objects.
+type Trap = (Kind, Operation, &'static str);
+
+const TRAPS: [Trap; 15] = [
+    (Kind::Saver, Operation::Get, "manifests/"),
+    (Kind::Saver, Operation::Get, "gc/state"),
+    (Kind::Saver, Operation::Get, "index/"),
+    (Kind::Saver, Operation::Put, "packs/"),
+    (Kind::Saver, Operation::Put, "manifests/"),
+    (Kind::Saver, Operation::Put, "index/"),
+    (Kind::Restorer, Operation::Get, "packs/"),
+    (Kind::Restorer, Operation::Put, "manifests/"),
+    (Kind::Flusher, Operation::Get, "gc/state"),
+    (Kind::Flusher, Operation::Put, "gc/state"),
+    (Kind::Flusher, Operation::List, "manifests/"),
+    (Kind::Flusher, Operation::Get, "manifests/"),
+    (Kind::Flusher, Operation::Put, "manifests/"),
+    (Kind::Flusher, Operation::Delete, "manifests/"),
+    (Kind::Flusher, Operation::Delete, "packs/"),
+];
 
 impl Habits {
     fn draw(trees: &Trees, random: &mut Random) -> Self {
@@ -67,8 +94,43 @@ impl Habits {
             page: *random.pick(&[2, 5, 1000]),
             names: 1 + random.below(NAMES.len() as u64) as usize,
             trees: 2 + random.below(trees.count() - 1),
+            ages: *random.pick(&[[2, 6, 24], [6, 24, 100], [24, 240, 1000]]),
+            traps: [*random.pick(&TRAPS), *random.pick(&TRAPS)],
         }
     }
+}
+
+impl Habits {
+    /// What an actor of this kind does next.
+    fn role(&self, kind: Kind, random: &mut Random) -> Role {
+        let (scope, key) = random.pick(&NAMES[..self.names]);
+        let (scope, key): (Scope, Key) = (scope.parse().unwrap(), key.parse().unwrap());
+        match kind {
+            Kind::Saver => Role::Save {
+                name: (scope, key),
+                tree: random.below(self.trees) as usize,
+                lifetime: match random.below(4) {
+                    0 => Lifetime::For(hours(3)),
+                    _ => Lifetime::ByPolicy,
+                },
+                reuse: !random.one_in(15),
+            },
+            Kind::Restorer => {
+                let prefix = key.as_str()[..3].to_owned();
+                Role::Restore { scope, key: (!random.one_in(4)).then_some(key), prefix }
+            }
+            Kind::Flusher => Role::Flush {
+                age: hours(*random.pick(&self.ages)),
+                max_size: random.one_in(5).then_some(300_000),
+                repack: random.one_in(2),
+                dry_run: random.one_in(20),
+            },
+        }
+    }
+}
+
+fn hours(hours: u64) -> Duration {
+    Duration::from_secs(3_600 * hours)
 }
 
 /// What becomes of a request.
@@ -138,7 +200,7 @@ pub(crate) fn run(seed: u64, trees: &Trees) -> Result<(Tally, Vec<String>), Box<
 impl Run<'_> {
     fn all(&mut self) -> Verdict {
         let savers = 2 + self.random.below(2);
-        let restorers = 1 + self.random.below(2);
+        let restorers = self.random.below(3);
         let flushers = 1 + self.random.below(2);
         for (kind, count) in
             [(Kind::Saver, savers), (Kind::Restorer, restorers), (Kind::Flusher, flushers)]
@@ -209,7 +271,7 @@ impl Run<'_> {
         let promised = self.judge.promised();
         self.judge.tally.add(Event::Checked, promised.len());
         let (store, trees, seed) = (&self.store, self.trees, self.seed);
-        let one = |(scope, key, tree): (_, larder::ids::Key, usize)| -> Verdict {
+        let one = |(scope, key, tree): (Scope, Key, usize)| -> Verdict {
             let name = format!("{scope} {key}");
             let target = trees.target(&format!("end-{seed}-{scope}-{key}"));
             let request = RestoreRequest {
@@ -255,7 +317,7 @@ impl Run<'_> {
     }
 
     fn begin_any(&mut self, kind: Kind) -> Verdict {
-        let role = Role::draw(kind, self.habits.names, self.habits.trees, &mut self.random);
+        let role = self.habits.role(kind, &mut self.random);
         self.begin(kind, role)
     }
 
@@ -293,31 +355,31 @@ impl Run<'_> {
         if has_ended && replace {
             return self.begin_any(kind);
         }
-        if !has_ended && self.falls_asleep(number) {
-            // Mostly for a while, now and then for the rest of the run.
-            let turns = match self.random.below(8) {
-                0 => TURNS,
-                more => 4 << more,
-            };
-            self.actors[number].sleeps_until = self.turn + turns;
+        if !has_ended {
+            self.leave_alone(number);
         }
         Ok(())
     }
 
-    /// Whether an actor is now left alone for some time: more often where the
-    /// protocol's rules are about what it does next.
-    fn falls_asleep(&mut self, at: usize) -> bool {
-        let sleep = self.habits.sleep;
-        let is_delicate = self.actors[at].desk.is_any(|request| {
-            let decides = |key: &ObjectKey| {
-                *key == Layout::gc_state() || key.as_str().starts_with(Layout::manifests())
-            };
-            match request {
-                Request::List { prefix, .. } => prefix.starts_with(Layout::manifests()),
-                _ => request.keys().iter().any(decides),
-            }
-        });
-        self.random.one_in(if is_delicate { sleep.div_ceil(4) } else { sleep })
+    /// Now and then, an actor is left alone: for a while, or for the rest of the
+    /// run.
+    fn leave_alone(&mut self, at: usize) {
+        let Actor { kind, desk, .. } = &self.actors[at];
+        let is_in = |request: &Request, (who, operation, prefix): Trap| {
+            who == *kind
+                && operation == request.operation()
+                && request.objects().iter().any(|object| object.starts_with(prefix))
+        };
+        let is_trapped =
+            desk.is_any(|request| self.habits.traps.iter().any(|trap| is_in(request, *trap)));
+        let turns = if self.habits.sleep > 0 && is_trapped && self.random.one_in(4) {
+            16 << self.random.below(6)
+        } else if self.random.one_in(self.habits.sleep) {
+            4 << self.random.below(8)
+        } else {
+            return;
+        };
+        self.actors[at].sleeps_until = self.turn + turns;
     }
 
     /// Whose turn it is.
@@ -391,15 +453,15 @@ impl Run<'_> {
     }
 
     fn fate(&mut self, request: &Request) -> Fate {
-        let is_batch = request.keys().len() > 1;
+        let is_batch = request.objects().len() > 1;
         // There are few of those.
-        let fault = if is_batch { self.habits.fault.div_ceil(10) } else { self.habits.fault };
+        let fault = if is_batch { self.habits.fault.div_ceil(20) } else { self.habits.fault };
         if !self.random.one_in(fault) {
             return Fate::Answered;
         }
         match self.random.below(4) {
+            0 | 1 if is_batch => Fate::Partial,
             0 => Fate::Lost,
-            1 if is_batch => Fate::Partial,
             2 if request.changes_the_store() => Fate::Late,
             _ => Fate::AnswerLost,
         }
