@@ -15,7 +15,7 @@ use larder::format::{Layout, Lifetime};
 use larder::ids::PackId;
 use larder::restore::{Hit, restore};
 use larder::save::{SaveReport, save};
-use larder::store::{MemoryStore, Operation, Store, When, list_all};
+use larder::store::{MemoryStore, Operation, PutMode, Store, When, list_all};
 
 use crate::faults::{restore_request, save_request, sound, with_context};
 use crate::support::{Noise, Sandbox, assert_same, write};
