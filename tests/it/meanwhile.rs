@@ -17,7 +17,6 @@ use larder::store::{
 use crate::faults::{save_request, with_context};
 use crate::flush::{World, flush_request, removed};
 
-const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A store to which something happens in the instant before a request.

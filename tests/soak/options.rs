@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// Processes that flush at any time
     #[arg(long, default_value_t = 2)]
     pub(crate) flushers: u64,
-    /// The grace period of all flushes in seconds [default: 4; 1 in a soak of
+    /// The grace period of all flushes in seconds [default: 4; 2 in a soak of
     /// less than a minute]
     #[arg(long)]
     grace: Option<u64>,
@@ -130,6 +130,6 @@ impl Options {
 
     /// The grace period in seconds.
     pub(crate) fn grace(&self) -> u64 {
-        self.grace.unwrap_or(if self.duration() < SHORT { 1 } else { 4 })
+        self.grace.unwrap_or(if self.duration() < SHORT { 2 } else { 4 })
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::sandbox::visit;
+use crate::sandbox::{set_mtime, visit};
 use crate::server::{Bucket, server};
 
 /// Where the store lies in its bucket.
@@ -91,6 +91,20 @@ impl Place {
             Self::Bucket(bucket) => bucket.delete(&format!("{PREFIX}{key}")),
             Self::Directory(root) => fs::remove_file(root.join(key)).unwrap(),
         }
+    }
+
+    /// Makes what killed processes left in a directory old enough to be removed
+    /// by the next that writes there: an hour.
+    pub(crate) fn age_temporary_files(&self) -> u64 {
+        let Self::Directory(root) = self else { return 0 };
+        let mut count = 0;
+        visit(&root.join("tmp#"), &mut |path, metadata| {
+            if metadata.is_file() {
+                set_mtime(path, 0, 0);
+                count += 1;
+            }
+        });
+        count
     }
 
     /// For whoever looks at what was left.
