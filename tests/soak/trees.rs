@@ -17,6 +17,9 @@ const SHARED: u64 = 24;
 /// Large files that a key takes from for itself.
 const OWN: u64 = 6;
 
+/// How many different times files have.
+const TIMES: u64 = 50_000_000;
+
 /// When all directories and links were changed last.
 const LONG_AGO: i64 = 1_600_000_000;
 
@@ -53,7 +56,7 @@ impl Node {
     /// Told by the contents: the same tree has the same times on all machines.
     fn mtime(&self) -> i64 {
         match self {
-            Self::File { seed, .. } => LONG_AGO + 1 + i64::try_from(seed % 50_000_000).unwrap_or(0),
+            Self::File { seed, .. } => LONG_AGO + 1 + i64::try_from(seed % TIMES).unwrap_or(0),
             Self::Stamp(number) => LONG_AGO + i64::try_from(*number).unwrap_or(0),
             Self::Link(_) => LONG_AGO,
         }
@@ -123,11 +126,11 @@ impl Tree {
         self.nodes.insert(format!("shared/{number}.bin"), large(noise.below(SHARED)));
     }
 
-    /// Breaks the expectation on purpose: the soak must notice.
+    /// Breaks the expectation on purpose, in bytes alone: the soak must notice.
     pub(crate) fn spoil(&mut self) {
         for node in self.nodes.values_mut() {
             if let Node::File { seed, .. } = node {
-                *seed ^= 1;
+                *seed += TIMES;
                 return;
             }
         }
