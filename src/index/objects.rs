@@ -63,6 +63,7 @@ pub(super) fn read_rows(
 }
 
 /// Bytes at a pack's end that tell where its footer begins.
+#[expect(clippy::cast_possible_truncation, reason = "it is 8")]
 const TRAILER_LEN: usize = PACK_TRAILER_LEN as usize;
 
 /// How much of a pack's end is read for its footer: one part in so many. A chunk

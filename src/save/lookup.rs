@@ -183,6 +183,7 @@ mod tests {
             Self::with(Arc::clone(&self.top), store)
         }
 
+        #[expect(clippy::needless_pass_by_value, reason = "most views are made for it")]
         fn save(
             &self,
             scope: &str,

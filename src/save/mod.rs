@@ -121,6 +121,7 @@ impl SaveReport {
 /// [`Error`] says what failed. The store then holds what it held before, and
 /// at most some packs that nobody refers to; if only the index delta could not
 /// be put, the cache is there, but other keys will not find its chunks.
+#[expect(clippy::needless_pass_by_value, reason = "restore and flush take it so, too")]
 pub fn save(
     store: Arc<dyn Store>,
     request: &SaveRequest,

@@ -80,6 +80,7 @@ impl Role {
 
 /// How an actor ended.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each actor")]
 pub(crate) enum End {
     Saved(Result<SaveReport, Error>),
     Restored(Result<RestoreReport, Error>),

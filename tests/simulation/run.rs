@@ -489,6 +489,7 @@ impl Run<'_> {
         self.late.push(Late { due, by, label: format!("{label}, late"), request });
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it arrives once")]
     fn arrive(&mut self, late: Late) -> Verdict {
         self.perform(late.by, &late.label, &late.request).map(drop)
     }
