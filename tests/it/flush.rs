@@ -345,7 +345,7 @@ fn what_is_used_again_is_pardoned() {
     };
     // A saver that had read the state before the flush publishes after it: here
     // its manifest is put as it would be.
-    world.store.delete(&[object.clone()]).unwrap();
+    world.store.delete(std::slice::from_ref(&object)).unwrap();
     assert_eq!(world.flush().condemned.packs.len(), 1);
     world.store.put(&object, body, PutMode::Overwrite).unwrap();
     world.pass(2 * DAY);
