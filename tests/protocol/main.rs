@@ -101,10 +101,15 @@ fn wider_bounds() {
     check("savers of two keys, three runs", Setting { runs: 3, rounds: 1, ..TWO_KEYS });
     check("savers of two keys, a restorer", Setting { restores: true, ..TWO_KEYS });
     check("one saver, three flushes", Setting { flushes: 3, runs: 4, ..LONE_SAVER });
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn wider_bounds_of_repacking() {
+    check("repacking alone, six runs", Setting { flushes: 2, runs: 6, ..REPACK_ALONE });
     check("repacking, packs of any age", Setting { grace: true, ..REPACK });
     check("repacking, manifests expire", Setting { expires: true, ..REPACK_REUSED });
     check("repacking, deltas and tables", Setting { index: true, ..REPACK_REUSED });
-    check("repacking alone, six runs", Setting { runs: 6, flushes: 2, ..REPACK_ALONE });
     check("repacking, two savers", Setting { savers: &[0, 0], keys: 1, ..REPACK_REUSED });
 }
 
