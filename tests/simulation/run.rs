@@ -22,6 +22,9 @@ use crate::trees::Trees;
 /// Turns of a run, before it is brought to rest.
 const TURNS: u64 = 350;
 
+/// Actors at once, those that are left alone included.
+const MOST_ACTORS: usize = 12;
+
 /// Turns after which an actor that is not disturbed any more does not end.
 const MOST_TURNS: u64 = 5_000;
 
@@ -42,6 +45,7 @@ pub(crate) struct Failure {
 }
 
 /// How a run goes: chance differs from seed to seed.
+#[derive(Clone, Copy)]
 struct Habits {
     /// Of a hundred turns, how many the same actor goes on.
     stay: u64,
@@ -57,30 +61,26 @@ struct Habits {
     trees: u64,
     /// How long flushes keep caches, in hours: each one of these.
     ages: [u64; 3],
+    /// A flush repacks once in so many times.
+    repack: u64,
     /// Who is about to ask for one of these often is left alone for long.
-    traps: [Trap; 2],
+    traps: [&'static [Trap]; 2],
 }
 
 /// A kind of request that the protocol has a rule about: who, does what, with
 /// which objects.
 type Trap = (Kind, Operation, &'static str);
 
-const TRAPS: [Trap; 15] = [
-    (Kind::Saver, Operation::Get, "manifests/"),
-    (Kind::Saver, Operation::Get, "gc/state"),
-    (Kind::Saver, Operation::Get, "index/"),
-    (Kind::Saver, Operation::Put, "packs/"),
-    (Kind::Saver, Operation::Put, "manifests/"),
-    (Kind::Saver, Operation::Put, "index/"),
-    (Kind::Restorer, Operation::Get, "packs/"),
-    (Kind::Restorer, Operation::Put, "manifests/"),
-    (Kind::Flusher, Operation::Get, "gc/state"),
-    (Kind::Flusher, Operation::Put, "gc/state"),
-    (Kind::Flusher, Operation::List, "manifests/"),
-    (Kind::Flusher, Operation::Get, "manifests/"),
-    (Kind::Flusher, Operation::Put, "manifests/"),
-    (Kind::Flusher, Operation::Delete, "manifests/"),
-    (Kind::Flusher, Operation::Delete, "packs/"),
+/// Of one group, all.
+const TRAPS: [&[Trap]; 8] = [
+    &[(Kind::Saver, Operation::Get, "manifests/"), (Kind::Saver, Operation::Get, "gc/state")],
+    &[(Kind::Saver, Operation::Get, "index/"), (Kind::Saver, Operation::Put, "index/")],
+    &[(Kind::Saver, Operation::Put, "packs/"), (Kind::Saver, Operation::Put, "manifests/")],
+    &[(Kind::Restorer, Operation::Get, "packs/"), (Kind::Restorer, Operation::Put, "manifests/")],
+    &[(Kind::Flusher, Operation::Get, "gc/state"), (Kind::Flusher, Operation::List, "manifests/")],
+    &[(Kind::Flusher, Operation::Get, "packs/"), (Kind::Flusher, Operation::Put, "manifests/")],
+    &[(Kind::Flusher, Operation::Put, "gc/state"), (Kind::Flusher, Operation::Delete, "packs/")],
+    &[(Kind::Flusher, Operation::Delete, "manifests/"), (Kind::Flusher, Operation::Get, "index/")],
 ];
 
 impl Habits {
@@ -95,12 +95,18 @@ impl Habits {
             names: 1 + random.below(NAMES.len() as u64) as usize,
             trees: 2 + random.below(trees.count() - 1),
             ages: *random.pick(&[[2, 6, 24], [6, 24, 100], [24, 240, 1000]]),
+            repack: *random.pick(&[1, 2, 4]),
             traps: [*random.pick(&TRAPS), *random.pick(&TRAPS)],
         }
     }
 }
 
 impl Habits {
+    /// The same, but nothing goes wrong.
+    fn calm(self) -> Self {
+        Self { sleep: 0, crash: 0, fault: 0, ..self }
+    }
+
     /// What an actor of this kind does next.
     fn role(&self, kind: Kind, random: &mut Random) -> Role {
         let (scope, key) = random.pick(&NAMES[..self.names]);
@@ -122,7 +128,7 @@ impl Habits {
             Kind::Flusher => Role::Flush {
                 age: hours(*random.pick(&self.ages)),
                 max_size: random.one_in(5).then_some(300_000),
-                repack: random.one_in(2),
+                repack: random.one_in(self.repack),
                 dry_run: random.one_in(20),
             },
         }
@@ -199,9 +205,16 @@ pub(crate) fn run(seed: u64, trees: &Trees) -> Result<(Tally, Vec<String>), Box<
 
 impl Run<'_> {
     fn all(&mut self) -> Verdict {
-        let savers = 2 + self.random.below(2);
+        // Some runs begin with a store that has caches already.
+        for _ in 0..self.random.below(6) {
+            let role = self.habits.role(Kind::Saver, &mut self.random);
+            self.alone(Kind::Saver, role)?;
+            self.pass(hours(1));
+        }
+        let last = self.turn + TURNS;
+        let savers = 1 + self.random.below(3);
         let restorers = self.random.below(3);
-        let flushers = 1 + self.random.below(2);
+        let flushers = 1 + u64::from(self.random.one_in(3));
         for (kind, count) in
             [(Kind::Saver, savers), (Kind::Restorer, restorers), (Kind::Flusher, flushers)]
         {
@@ -209,7 +222,7 @@ impl Run<'_> {
                 self.begin_any(kind)?;
             }
         }
-        while self.turn < TURNS {
+        while self.turn < last {
             if self.random.one_in(self.habits.clock) {
                 self.pass_some_time();
             }
@@ -226,13 +239,14 @@ impl Run<'_> {
 
     /// Nobody begins any more, and nothing is lost: all others end.
     fn bring_to_rest(&mut self) -> Verdict {
-        self.habits = Habits { sleep: 0, crash: 0, fault: 0, ..self.habits };
+        self.habits = self.habits.calm();
         self.note("from now on, nobody begins");
         for number in (0..self.actors.len()).rev() {
-            if self.random.one_in(4) {
-                self.crash(number)?;
-            } else {
-                self.actors[number].sleeps_until = 0;
+            match self.random.below(4) {
+                0 => self.crash(number)?,
+                1 => self.actors[number].sleeps_until = 0,
+                // Once all others have ended, at the latest.
+                _ => {}
             }
         }
         let last = self.turn + MOST_TURNS;
@@ -257,7 +271,7 @@ impl Run<'_> {
             let before = self.judge.rest();
             self.pass(GRACE + Duration::from_secs(600));
             let repack = number == 0 && self.random.one_in(2);
-            self.alone(Role::tidy(repack))?;
+            self.alone(Kind::Flusher, Role::tidy(repack))?;
             if self.judge.rest() == before {
                 return self.judge.quiet();
             }
@@ -299,7 +313,7 @@ impl Run<'_> {
     fn purge(&mut self) -> Verdict {
         for _ in 0..4 {
             self.pass(4 * GRACE);
-            self.alone(Role::purge())?;
+            self.alone(Kind::Flusher, Role::purge())?;
         }
         if self.judge.manifests() > 0 {
             return Err("caches are left that have had their time".to_owned());
@@ -308,11 +322,14 @@ impl Run<'_> {
     }
 
     /// One actor begins, and ends, with nobody else there.
-    fn alone(&mut self, role: Role) -> Verdict {
-        self.begin(Kind::Flusher, role)?;
+    fn alone(&mut self, kind: Kind, role: Role) -> Verdict {
+        let habits = self.habits;
+        self.habits = habits.calm();
+        self.begin(kind, role)?;
         while !self.actors.is_empty() {
             self.next_turn(false)?;
         }
+        self.habits = habits;
         Ok(())
     }
 
@@ -346,7 +363,9 @@ impl Run<'_> {
         let number = self.choose();
         self.current = self.actors[number].number;
         let kind = self.actors[number].kind;
-        let has_ended = if self.random.one_in(self.habits.crash) {
+        let crash = self.habits.crash;
+        let crash = if self.is_trapped(number) { crash.div_ceil(8) } else { crash };
+        let has_ended = if self.random.one_in(crash) {
             self.crash(number)?;
             true
         } else {
@@ -355,31 +374,36 @@ impl Run<'_> {
         if has_ended && replace {
             return self.begin_any(kind);
         }
-        if !has_ended {
-            self.leave_alone(number);
-        }
-        Ok(())
+        if has_ended { Ok(()) } else { self.leave_alone(number) }
     }
 
-    /// Now and then, an actor is left alone: for a while, or for the rest of the
-    /// run.
-    fn leave_alone(&mut self, at: usize) {
+    /// Whether an actor is about to do what this run lays traps for.
+    fn is_trapped(&self, at: usize) -> bool {
         let Actor { kind, desk, .. } = &self.actors[at];
         let is_in = |request: &Request, (who, operation, prefix): Trap| {
             who == *kind
                 && operation == request.operation()
                 && request.objects().iter().any(|object| object.starts_with(prefix))
         };
-        let is_trapped =
-            desk.is_any(|request| self.habits.traps.iter().any(|trap| is_in(request, *trap)));
-        let turns = if self.habits.sleep > 0 && is_trapped && self.random.one_in(4) {
-            16 << self.random.below(6)
+        let traps = self.habits.traps.concat();
+        desk.is_any(|request| traps.iter().any(|trap| is_in(request, *trap)))
+    }
+
+    /// Now and then, an actor is left alone: for a while, or, in its place
+    /// another one goes on, for most of the run.
+    fn leave_alone(&mut self, at: usize) -> Verdict {
+        let turns = if self.habits.sleep > 0 && self.is_trapped(at) && self.random.one_in(2) {
+            32 << self.random.below(5)
         } else if self.random.one_in(self.habits.sleep) {
             4 << self.random.below(8)
         } else {
-            return;
+            return Ok(());
         };
         self.actors[at].sleeps_until = self.turn + turns;
+        if turns > 60 && self.actors.len() < MOST_ACTORS {
+            return self.begin_any(self.actors[at].kind);
+        }
+        Ok(())
     }
 
     /// Whose turn it is.
@@ -485,7 +509,7 @@ impl Run<'_> {
 
     fn send_late(&mut self, by: usize, label: &str, request: Request) {
         self.judge.tally.count(Event::Late);
-        let due = self.turn + 1 + self.random.below(TURNS / 2);
+        let due = self.turn + 1 + self.random.below(TURNS);
         self.late.push(Late { due, by, label: format!("{label}, late"), request });
     }
 
