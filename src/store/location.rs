@@ -237,6 +237,9 @@ impl InvalidLocation {
                 "touch_refresh" | "connect_timeout" | "read_timeout" => {
                     "write a duration such as 90s, 24h or 1h30m".into()
                 }
+                "role_session_duration" => {
+                    "write a duration from 15m to 12h, which is what S3 takes".into()
+                }
                 "upload_parallelism" => "give a whole number above 0".into(),
                 "tags" => "write name=value pairs, separated by semicolons".into(),
                 "bucket" => "give a bucket's name: letters, digits, dots and hyphens".into(),

@@ -126,6 +126,26 @@ fn by_taking_on_a_role_from_the_location() {
 }
 
 #[test]
+fn a_role_is_taken_on_for_as_long_as_the_location_says() {
+    let Some((job, fakes)) = job(HOUR) else { return };
+    let keys = &job.bucket.server.keys;
+    let (name, url) = fakes.sts_variable();
+    let with_keys = [
+        ("AWS_ACCESS_KEY_ID", &*keys.access_key),
+        ("AWS_SECRET_ACCESS_KEY", &keys.secret_key),
+        (name, &url),
+    ];
+    let words = format!("&role_arn={ROLE}&role_session_duration=20m");
+    save(&job, &words, &with_keys).ok();
+    assert_eq!(fakes.sts("AssumeRole")[0].field("DurationSeconds"), "1200");
+    save(&job, &words, &borrowed(&github(&fakes))).ok();
+    let calls = fakes.sts("AssumeRoleWithWebIdentity");
+    assert_eq!(calls[0].field("DurationSeconds"), "1200");
+    let run = save(&job, &format!("&role_arn={ROLE}&role_session_duration=5m"), &with_keys);
+    run.exits(2).says("from 15m to 12h");
+}
+
+#[test]
 fn a_role_is_taken_on_again_before_its_credentials_expire() {
     let Some((job, fakes)) = job(Duration::from_secs(5)) else { return };
     let keys = &job.bucket.server.keys;

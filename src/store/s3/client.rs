@@ -158,6 +158,9 @@ async fn role(
     if let Some(id) = &role.external_id {
         provider = provider.external_id(id.reveal());
     }
+    if let Some(length) = role.session_length {
+        provider = provider.session_length(length);
+    }
     if let Some(region) = sdk.region() {
         provider = provider.region(region.clone());
     }

@@ -57,6 +57,9 @@ pub struct AssumeRole {
     pub session_name: Option<String>,
     /// What the role's owner asks third parties to name.
     pub external_id: Option<Secret>,
+    /// How long credentials last until the role is taken on again: 15 minutes to
+    /// 12 hours, in whole seconds; an hour if absent.
+    pub session_length: Option<Duration>,
 }
 
 /// How the server encrypts what is put.

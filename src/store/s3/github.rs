@@ -4,6 +4,8 @@
 //! The protocol is GitHub's ("OpenID Connect in cloud providers") and STS's
 //! `AssumeRoleWithWebIdentity`.
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -49,6 +51,7 @@ pub(super) struct Provider {
     token: GithubToken,
     role: String,
     session: String,
+    session_length: Option<Duration>,
     sts: aws_sdk_sts::Client,
     http: SharedHttpConnector,
 }
@@ -62,17 +65,20 @@ impl Provider {
         http: SharedHttpConnector,
     ) -> Self {
         let sts = aws_sdk_sts::Client::new(sdk);
-        Self { token, role: role.arn.clone(), session, sts, http }
+        let (role, session_length) = (role.arn.clone(), role.session_length);
+        Self { token, role, session, session_length, sts, http }
     }
 
     async fn credentials(&self) -> provider::Result {
         let token = self.identity().await?;
+        let seconds = self.session_length.and_then(|length| i32::try_from(length.as_secs()).ok());
         let answer = self
             .sts
             .assume_role_with_web_identity()
             .role_arn(&self.role)
             .role_session_name(&self.session)
             .web_identity_token(token.reveal())
+            .set_duration_seconds(seconds)
             .send()
             .await
             .map_err(|error| {

@@ -6,8 +6,10 @@
 //! ```
 //!
 //! The second form is the one of `docker buildx --cache-to`, read by the rules
-//! of its CSV; both have the same words.
+//! of its CSV; both have the same words. Front ends with settings of their own
+//! give the words one by one ([`S3Config::from_words`]).
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +20,22 @@ use super::config::{
 use crate::store::location::{InvalidLocation, decode};
 
 impl S3Config {
+    /// Reads words and their values from wherever a front end has them, such as
+    /// the settings of a CI plugin. The words are those of a location; a word
+    /// whose value is empty counts as absent.
+    ///
+    /// # Errors
+    /// [`InvalidLocation`], saying what part of it means nothing.
+    pub fn from_words<'a>(
+        words: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, InvalidLocation> {
+        let mut read = Words::default();
+        for (word, value) in words {
+            read.set(word, value)?;
+        }
+        read.config()
+    }
+
     /// Reads what follows `s3:` in a URL.
     ///
     /// # Errors
@@ -62,7 +80,7 @@ impl S3Config {
 
 /// All words, as buildx has them where it has them; docs/cli.md says what each
 /// means.
-const WORDS: [&str; 36] = [
+const WORDS: [&str; 37] = [
     "access_key_id",
     "accelerate",
     "anonymous",
@@ -87,6 +105,7 @@ const WORDS: [&str; 36] = [
     "region",
     "request_payer",
     "role_arn",
+    "role_session_duration",
     "role_session_name",
     "secret_access_key",
     "session_token",
@@ -100,6 +119,10 @@ const WORDS: [&str; 36] = [
     "upload_parallelism",
     "use_path_style",
 ];
+
+/// What STS takes for `DurationSeconds`, whatever the role allows of it.
+const SESSION_LENGTHS: RangeInclusive<Duration> =
+    Duration::from_secs(15 * 60)..=Duration::from_secs(12 * 60 * 60);
 
 /// Words while they are being read: some mean something only together.
 #[derive(Default)]
@@ -168,6 +191,7 @@ impl Words {
         if prefix.chars().any(char::is_control) || prefix.len() > 512 {
             return Err(Self::invalid("prefix", &prefix));
         }
+        let session_length = self.session_length()?;
         let defaults = S3Config::new(bucket, prefix);
         let listed = ["manifests_prefix", "blobs_prefix"];
         Ok(S3Config {
@@ -180,6 +204,7 @@ impl Words {
                 arn,
                 session_name: self.text("role_session_name"),
                 external_id: self.secret("external_id"),
+                session_length,
             }),
             accelerate: self.flag("accelerate")?,
             dual_stack: self.flag("dual_stack")?,
@@ -304,6 +329,16 @@ impl Words {
         let duration = humantime::parse_duration(&value).ok().filter(|time| !time.is_zero());
         duration.map(Some).ok_or_else(|| Self::invalid(word, &value))
     }
+
+    /// How long credentials of a role last: what STS takes.
+    fn session_length(&self) -> Result<Option<Duration>, InvalidLocation> {
+        const WORD: &str = "role_session_duration";
+        let length = self.duration(WORD)?;
+        if length.is_some_and(|length| !SESSION_LENGTHS.contains(&length)) {
+            return Err(Self::invalid(WORD, &self.text(WORD).unwrap_or_default()));
+        }
+        Ok(length)
+    }
 }
 
 /// The words that may stand in a location, for suggestions.
@@ -340,6 +375,39 @@ mod tests {
         assert_eq!(config.mode, CacheMode::Max);
         assert!(config.ignore_error && config.path_style == Some(true));
         assert_eq!(parse("s3://bucket").unwrap(), S3Config::new("bucket", ""));
+    }
+
+    #[test]
+    fn words_from_elsewhere_mean_the_same() {
+        let words = [("bucket", "bucket"), ("prefix", "/a b/"), ("region", ""), ("mode", "max")];
+        let config = S3Config::from_words(words).unwrap();
+        assert_eq!(config, parse("s3://bucket/a%20b?mode=max").unwrap());
+        let told = |words: [(&'static str, &'static str); 2]| S3Config::from_words(words);
+        assert_eq!(told([("prefix", "p"), ("bucket", "")]), Err(InvalidLocation::NoBucket));
+        let unknown = told([("bucket", "bucket"), ("regoin", "")]);
+        assert_eq!(unknown, Err(InvalidLocation::Word("regoin".into())));
+    }
+
+    #[test]
+    fn sessions_last_as_long_as_sts_takes() {
+        let length = |text: &str| {
+            let words =
+                [("bucket", "bucket"), ("role_arn", "arn:x"), ("role_session_duration", text)];
+            S3Config::from_words(words).map(|config| config.role.unwrap().session_length)
+        };
+        assert_eq!(length(""), Ok(None));
+        for (text, minutes) in [("15m", 15), ("20m", 20), ("12h", 720)] {
+            assert_eq!(length(text), Ok(Some(Duration::from_secs(minutes * 60))), "{text}");
+        }
+        for text in ["899s", "12h 1s", "0s", "long"] {
+            let error = length(text).unwrap_err();
+            let told = format!("{error}; {}", error.hint().unwrap());
+            let expected = format!(
+                "{text:?} is no value of the parameter \"role_session_duration\"; \
+                 write a duration from 15m to 12h, which is what S3 takes"
+            );
+            assert_eq!(told, expected);
+        }
     }
 
     #[test]
