@@ -1,7 +1,9 @@
 //! The `larder` command: parses the command line, runs one command, and turns
 //! its result into output and an exit code.
 
+mod assets;
 mod cli;
+mod plugin;
 
 use std::process::ExitCode;
 

@@ -47,9 +47,9 @@ pub(super) struct Global {
     #[arg(long, global = true, env = "LARDER_STORE", value_name = "LOCATION")]
     pub(super) store: Option<String>,
 
-    /// The namespace of keys, usually org/repo
-    #[arg(long, global = true, env = "LARDER_SCOPE", default_value = "default")]
-    pub(super) scope: Scope,
+    /// The namespace of keys, usually org/repo [default: default]
+    #[arg(long, global = true, env = "LARDER_SCOPE")]
+    pub(super) scope: Option<Scope>,
 
     /// Print the result as one JSON object
     #[arg(long, global = true)]
@@ -181,6 +181,26 @@ Examples:
     /// Tell how much is stored, and what deduplication and compression save
     #[command(after_help = "Example:\n  larder stats --all-scopes")]
     Stats(Stats),
+    /// Do what a CI system's settings in the environment ask for
+    #[command(after_help = "\
+Examples:
+  PLUGIN_BUCKET=ci-cache PLUGIN_CACHE=node_modules PLUGIN_RESTORE=true larder plugin --dry-run
+  PARAMETER_ACTION=flush PARAMETER_BUCKET=ci-cache larder plugin
+  PACKAGE_ASSETS_BUCKET=assets larder plugin check
+
+What the container image runs: PLUGIN_* are settings of Drone and Woodpecker, PARAMETER_* of Vela,
+and PACKAGE_ASSETS_BUCKET is one of the asset manager; LARDER_PLUGIN=drone, vela or assets says
+which if that is not clear.")]
+    Plugin(Plugin),
+    /// Keep the packages of each commit, and build them only if their sources changed
+    #[command(after_help = "\
+Examples:
+  larder assets check --repository ./repo --filter 'lambdas/**'
+  larder assets upload --packages ./packages
+
+Exit codes of check: 100 no bucket, 101 no repository, 102 no package directory, 103 no commit.
+Of upload: 100 no package directory, 101 no bucket, 102 no packages, 103 no .commit-hash.")]
+    Assets(Assets),
     /// Try out what the store can do, and tell what it costs where it cannot
     #[command(after_help = "\
 Example:
@@ -439,6 +459,78 @@ pub(super) struct Verify {
 
     #[command(flatten)]
     pub(super) scopes: AllScopes,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Plugin {
+    /// Which step of the asset manager; none of Drone and Vela
+    #[arg(value_enum)]
+    pub(super) step: Option<AssetsStep>,
+
+    /// Tell what would be done, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// A step of the asset manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum AssetsStep {
+    Check,
+    Upload,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Assets {
+    #[command(subcommand)]
+    pub(super) step: AssetsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AssetsCommand {
+    /// Look whether the packages of the commit are stored, or those of the same sources
+    #[command(after_help = "\
+Example:
+  larder assets check --repository ./repo --filter 'lambdas/** shared/**'
+
+Writes .commit-hash into the package directory, .code-hash if there is a filter, and .found if
+nothing has to be built.")]
+    Check(AssetsCheck),
+    /// Store the packages of the commit, unless the check found them
+    #[command(after_help = "Example:\n  larder assets upload --packages ./packages --plain")]
+    Upload(AssetsUpload),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AssetsCheck {
+    /// The git repository [env: GIT_REPO_PATH] [default: ./repo]
+    #[arg(long, value_name = "DIR")]
+    pub(super) repository: Option<PathBuf>,
+
+    /// The sources of the packages: globs relative to the repository, separated by spaces
+    /// [env: CODE_HASH_FIND_FILTER]
+    #[arg(long, value_name = "GLOBS")]
+    pub(super) filter: Option<String>,
+
+    #[command(flatten)]
+    pub(super) packages: AssetsPackages,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AssetsUpload {
+    #[command(flatten)]
+    pub(super) packages: AssetsPackages,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AssetsPackages {
+    /// The directory of the packages [env: PACKAGE_DIRECTORY] [default: ./packages]
+    #[arg(long, value_name = "DIR")]
+    pub(super) packages: Option<PathBuf>,
+
+    /// Also keep every file as an object of its own in the bucket, as other programs read them
+    /// [env: LARDER_ASSETS_PLAIN]
+    #[arg(long)]
+    pub(super) plain: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `larder delete`.
 
+use larder::ids::Key;
 use larder::repository::Repository;
 use serde_json::json;
 
@@ -9,13 +10,23 @@ use super::output::{self, RequestsJson, things};
 use super::session::Session;
 
 pub(super) fn run(session: &Session, arguments: &args::Delete) -> Result<Exit, Failure> {
+    let prefix = arguments.key.as_ref().map(Key::as_str);
+    let prefix = prefix.or(arguments.prefix.as_deref()).unwrap_or_default();
+    carry_out(session, prefix, arguments.key.as_ref())
+}
+
+/// Deletes the keys that begin with a prefix, or of them only this one, and tells
+/// which they were.
+pub(super) fn carry_out(
+    session: &Session,
+    prefix: &str,
+    only: Option<&Key>,
+) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
     let mut deleted = vec![];
     if let Some(repository) = Repository::open(store.clone())? {
-        let prefix = arguments.key.as_ref().map(larder::ids::Key::as_str);
-        let prefix = prefix.or(arguments.prefix.as_deref()).unwrap_or_default();
         deleted = repository.list_manifests(&session.scope, prefix)?;
-        if let Some(key) = &arguments.key {
+        if let Some(key) = only {
             deleted.retain(|found| found.key == *key);
         }
         repository.delete_manifests(&deleted)?;

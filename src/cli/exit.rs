@@ -1,11 +1,15 @@
 //! How a run ends: exit codes, and errors as people and programs read them.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use larder::error::Error;
 use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreErrorKind};
 use larder::tier::InvalidTier;
+
+use super::assets::AssetsFailure;
+use crate::plugin::InvalidSetting;
 
 /// The exit codes; `--help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,11 @@ pub(crate) enum Exit {
     Region = 9,
     NotS3 = 10,
     OtherStore = 11,
+    /// These four are the asset manager's: what each means depends on the step.
+    Assets100 = 100,
+    Assets101 = 101,
+    Assets102 = 102,
+    Assets103 = 103,
     Interrupted = 130,
 }
 
@@ -45,6 +54,14 @@ pub(super) enum Failure {
     Exclude { value: String, why: String },
     #[error("no key is given")]
     NoKey,
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    #[error(transparent)]
+    Assets(#[from] AssetsFailure),
+    #[error("there is nothing to save at {}", .0.display())]
+    NoMount(PathBuf),
+    #[error("the mounts {} and {} would both be recorded as {name:?}", first.display(), second.display())]
+    SameName { first: PathBuf, second: PathBuf, name: String },
     #[error(
         "--grace {} is shorter than --longest-save {}",
         humantime::format_duration(*grace), humantime::format_duration(*longest_save)
@@ -68,13 +85,19 @@ impl Failure {
             Self::Larder(Error::Marker { .. } | Error::NotAStore { .. }) => Exit::OtherStore,
             Self::Larder(Error::Store(error)) => of_store(&error.kind),
             Self::TimedOut(_) => Exit::Store,
+            Self::Assets(failure) => failure.exit(),
             Self::Larder(Error::Name(_))
             | Self::Location(_)
             | Self::LocalCache(_)
             | Self::NoKey
+            | Self::Setting(_)
+            | Self::SameName { .. }
             | Self::ShortGrace { .. }
             | Self::Exclude { .. } => Exit::Usage,
-            Self::Larder(_) | Self::NoCacheDirectory | Self::NoWorkingDirectory(_) => Exit::Failure,
+            Self::Larder(_)
+            | Self::NoMount(_)
+            | Self::NoCacheDirectory
+            | Self::NoWorkingDirectory(_) => Exit::Failure,
         }
     }
 
@@ -89,6 +112,14 @@ impl Failure {
             Self::Larder(error) => error.hint().map(Cow::Owned),
             Self::Location(error) => error.hint(),
             Self::LocalCache(error) => Some(error.hint().into()),
+            Self::Setting(error) => error.hint().map(Cow::Owned),
+            Self::Assets(failure) => Some(failure.hint().into()),
+            Self::NoMount(_) => {
+                Some("make sure that an earlier step makes it, or take it out of mount".into())
+            }
+            Self::SameName { .. } => {
+                Some("leave preserve_path=false out: then paths stay as they are".into())
+            }
             Self::NoKey => Some("give --key, or name=… in --store".into()),
             Self::ShortGrace { .. } => Some(
                 "what a save has uploaded is condemned when the grace period is over: give a \
@@ -114,7 +145,8 @@ impl Failure {
                         | Error::InTheWay { .. }
                         | Error::NotInCache { .. }
                         | Error::File(_)
-                )
+                ) | Self::NoMount(_)
+                    | Self::Assets(_)
             )
     }
 

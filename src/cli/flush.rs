@@ -14,10 +14,14 @@ pub(super) fn run(session: &Session, arguments: args::Flush) -> Result<Exit, Fai
     if grace < longest_save {
         return Err(Failure::ShortGrace { grace, longest_save });
     }
-    let request = request(session, arguments);
+    carry_out(session, &request(session, arguments))
+}
+
+/// Flushes, and tells what came of it.
+pub(super) fn carry_out(session: &Session, request: &FlushRequest) -> Result<Exit, Failure> {
     let store =
         if request.dry_run { session.store_for_reading()? } else { session.store_for_writing()? };
-    let report = flush(store.clone(), &request, session.context())?;
+    let report = flush(store.clone(), request, session.context())?;
     let took = session.done();
     if session.json {
         let mut printed = as_json(&report);

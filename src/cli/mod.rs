@@ -2,6 +2,7 @@
 //! exit codes.
 
 mod args;
+mod assets;
 mod delete;
 mod doctor;
 mod exit;
@@ -9,6 +10,8 @@ mod flush;
 mod list;
 mod lookup;
 mod output;
+mod plain;
+mod plugin;
 mod progress;
 mod restore;
 mod save;
@@ -19,13 +22,13 @@ mod verify;
 
 use clap::Parser;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, Global};
 use exit::{Exit, Failure};
 use session::Session;
 
 /// Runs the command that the process was called for.
 pub(crate) fn run() -> Exit {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(plugin::arguments(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version go to stdout, mistakes to stderr.
@@ -35,15 +38,15 @@ pub(crate) fn run() -> Exit {
     };
     arguments.global.color.write_global();
     let json = arguments.global.json;
-    let transfers = matches!(arguments.command, Command::Save(_) | Command::Restore(_));
-    let session = match Session::open(arguments.global) {
-        Ok(session) => session,
+    let prepared = match prepare(arguments) {
+        Ok(prepared) => prepared,
         Err(failure) => {
             failure.report(json, false);
             return failure.exit();
         }
     };
-    match dispatch(&session, arguments.command) {
+    let Prepared { session, transfers, work } = prepared;
+    match work(&session) {
         Ok(exit) => exit,
         Err(failure) => {
             let failure = session.explain(failure);
@@ -54,17 +57,49 @@ pub(crate) fn run() -> Exit {
     }
 }
 
-fn dispatch(session: &Session, command: Command) -> Result<Exit, Failure> {
+/// What is left to do of a command, once all that it goes by is read.
+type Work = Box<dyn FnOnce(&Session) -> Result<Exit, Failure>>;
+
+/// A command that can begin.
+struct Prepared {
+    session: Session,
+    /// Whether `--ignore-error` is for it.
+    transfers: bool,
+    work: Work,
+}
+
+impl Prepared {
+    fn of(
+        global: Global,
+        work: impl FnOnce(&Session) -> Result<Exit, Failure> + 'static,
+    ) -> Result<Self, Failure> {
+        Ok(Self { session: Session::open(global)?, transfers: false, work: Box::new(work) })
+    }
+
+    fn transferring(self) -> Self {
+        Self { transfers: true, ..self }
+    }
+}
+
+fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
+    let Arguments { global, command } = arguments;
     match command {
-        Command::Save(arguments) => save::run(session, &arguments),
-        Command::Restore(arguments) => restore::run(session, arguments),
-        Command::Lookup(arguments) => lookup::run(session, &arguments),
-        Command::List(arguments) => list::run(session, &arguments),
-        Command::Show(arguments) => show::run(session, &arguments),
-        Command::Delete(arguments) => delete::run(session, &arguments),
-        Command::Flush(arguments) => flush::run(session, arguments),
-        Command::Verify(arguments) => verify::run(session, &arguments),
-        Command::Stats(arguments) => stats::run(session, &arguments),
-        Command::Doctor => doctor::run(session),
+        Command::Save(arguments) => {
+            Ok(Prepared::of(global, move |session| save::run(session, &arguments))?.transferring())
+        }
+        Command::Restore(arguments) => {
+            let work = |session: &_| restore::run(session, arguments);
+            Ok(Prepared::of(global, work)?.transferring())
+        }
+        Command::Lookup(arguments) => Prepared::of(global, move |on| lookup::run(on, &arguments)),
+        Command::List(arguments) => Prepared::of(global, move |on| list::run(on, &arguments)),
+        Command::Show(arguments) => Prepared::of(global, move |on| show::run(on, &arguments)),
+        Command::Delete(arguments) => Prepared::of(global, move |on| delete::run(on, &arguments)),
+        Command::Flush(arguments) => Prepared::of(global, move |on| flush::run(on, arguments)),
+        Command::Verify(arguments) => Prepared::of(global, move |on| verify::run(on, &arguments)),
+        Command::Stats(arguments) => Prepared::of(global, move |on| stats::run(on, &arguments)),
+        Command::Doctor => Prepared::of(global, doctor::run),
+        Command::Plugin(arguments) => plugin::prepare(global, &arguments),
+        Command::Assets(arguments) => assets::prepare(global, arguments.step),
     }
 }

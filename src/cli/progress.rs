@@ -19,12 +19,14 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Display {
     state: Arc<Mutex<State>>,
     /// Dropped to end the thread that writes lines.
-    lines: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+    lines: Option<(Sender<()>, JoinHandle<()>)>,
     quiet: bool,
 }
 
 #[derive(Debug)]
 struct State {
+    /// Whether there is anything to show.
+    is_shown: bool,
     bar: ProgressBar,
     phase: &'static str,
     began: Instant,
@@ -43,6 +45,7 @@ impl Display {
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
         };
         let state = State {
+            is_shown: true,
             bar,
             phase: "starting",
             began: Instant::now(),
@@ -58,19 +61,28 @@ impl Display {
             let state = Arc::clone(&state);
             let thread = std::thread::spawn(move || {
                 while ended.recv_timeout(LINE_EVERY) == Err(RecvTimeoutError::Timeout) {
-                    let line = lock(&state).line();
-                    anstream::eprintln!("{line}");
+                    let state = lock(&state);
+                    if state.is_shown {
+                        anstream::eprintln!("{}", state.line());
+                    }
                 }
             });
             (sender, thread)
         });
-        Self { state, lines: Mutex::new(lines), quiet }
+        Self { state, lines, quiet }
     }
 
-    /// Removes the bar and stops the lines.
+    /// Removes the bar and pauses the lines, until something begins again.
     pub(super) fn clear(&self) {
-        lock(&self.state).bar.finish_and_clear();
-        if let Some((sender, thread)) = lock(&self.lines).take() {
+        let mut state = lock(&self.state);
+        state.is_shown = false;
+        state.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.lines.take() {
             drop(sender);
             // Its only way to fail is a panic in formatting a line.
             let _ = thread.join();
@@ -119,6 +131,7 @@ impl Progress for Display {
             Phase::Index => "indexing",
             Phase::Repack => "repacking",
         };
+        state.is_shown = true;
         state.began = Instant::now();
         (state.files, state.all_files) = (0, files);
         (state.bytes, state.all_bytes) = (0, bytes);
@@ -148,9 +161,15 @@ impl Progress for Display {
     }
 
     fn warn(&self, warning: Warning) {
+        self.warn_that(describe(&warning));
+    }
+}
+
+impl Display {
+    /// Tells of something that stops nothing.
+    pub(super) fn warn_that(&self, text: impl std::fmt::Display) {
         const WARNING: Style = AnsiColor::Yellow.on_default().bold();
         if !self.quiet {
-            let text = describe(&warning);
             let bar = lock(&self.state).bar.clone();
             bar.suspend(|| anstream::eprintln!("{WARNING}warning:{WARNING:#} {text}"));
         }

@@ -30,8 +30,18 @@ pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, F
     let fail_on_miss = arguments.fail_on_miss;
     let keys = session.keys(arguments.find.key.as_ref())?;
     let request = request(session, arguments, keys)?;
+    let report = carry_out(session, &request, summarize)?;
+    Ok(if report.hit == Hit::Miss && fail_on_miss { Exit::Miss } else { Exit::Success })
+}
+
+/// Restores, and tells what came of it, in lines that `summarize` prints.
+pub(super) fn carry_out(
+    session: &Session,
+    request: &RestoreRequest,
+    summarize: impl FnOnce(&RestoreRequest, &RestoreReport, &str),
+) -> Result<RestoreReport, Failure> {
     let store = session.store_for_reading()?;
-    let report = restore(store.clone(), &request, session.context())?;
+    let report = restore(store.clone(), request, session.context())?;
     let took = session.done();
     if session.json {
         output::json(&Json {
@@ -49,10 +59,10 @@ pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, F
             seconds: took.as_secs_f64(),
         });
     } else if !session.quiet {
-        summarize(&request, &report, &seconds(took));
+        summarize(request, &report, &seconds(took));
     }
     session.tell_requests(&store);
-    Ok(if report.hit == Hit::Miss && fail_on_miss { Exit::Miss } else { Exit::Success })
+    Ok(report)
 }
 
 fn request(
@@ -90,7 +100,7 @@ fn request(
     })
 }
 
-fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
+pub(super) fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
     let wanted = request.keys.iter().map(Key::as_str).collect::<Vec<_>>().join(", ");
     let Some(key) = report.key.as_ref().filter(|_| report.hit != Hit::Miss) else {
         return output::line(format_args!("there is no cache for {wanted} ({took})"));

@@ -35,12 +35,18 @@ struct Json<'a> {
 pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Failure> {
     let mut keys = session.keys(arguments.key.as_ref())?;
     let others = keys.split_off(1);
-    let mut request = request(session, arguments, keys.remove(0))?;
-    let store = if arguments.dry_run {
-        session.store_for_reading()?
-    } else {
-        session.store_for_writing()?
-    };
+    let request = request(session, arguments, keys.remove(0))?;
+    carry_out(session, request, others)
+}
+
+/// Saves under a key, and the same under others, and tells what came of it.
+pub(super) fn carry_out(
+    session: &Session,
+    mut request: SaveRequest,
+    others: Vec<Key>,
+) -> Result<Exit, Failure> {
+    let store =
+        if request.dry_run { session.store_for_reading()? } else { session.store_for_writing()? };
     let report = save(store.clone(), &request, session.context())?;
     // The same under the other names: the store has all chunks by now, and the
     // stat record knows the files.
@@ -68,7 +74,7 @@ pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Fai
             requests: RequestsJson::of(&store),
             already_there: report.already_there,
             unchanged: report.unchanged,
-            dry_run: arguments.dry_run,
+            dry_run: request.dry_run,
             seconds: took.as_secs_f64(),
         });
     } else if !session.quiet {

@@ -1,5 +1,6 @@
 //! What all commands share: the store, the surroundings, progress, and stopping.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,8 @@ use larder::ids::{Key, Scope};
 use larder::mounts::Surroundings;
 use larder::progress::{Context, Progress as _, Warning};
 use larder::records::Records;
-use larder::store::{InvalidLocation, Metered, Patience, Store, StoreLocation};
+use larder::repository::REFRESH_AFTER;
+use larder::store::{InvalidLocation, Metered, Patience, S3Config, S3Store, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
 
 use super::args::{Global, LocalCache, Record};
@@ -34,30 +36,36 @@ pub(super) struct Session {
     timeout: Option<Duration>,
     timed_out: Arc<AtomicBool>,
     began: Instant,
+    /// When the part of the work began that is going on.
+    part_began: Cell<Instant>,
 }
 
 /// A store whose requests are counted.
 pub(super) type CountedStore = Arc<Metered<Arc<dyn Store>>>;
 
 impl Session {
+    /// The run that the flags ask for.
     pub(super) fn open(global: Global) -> Result<Self, Failure> {
+        let location = match &global.store {
+            Some(text) => text.parse()?,
+            None => {
+                let caches = cache_directory().ok_or(Failure::NoCacheDirectory)?;
+                StoreLocation::directory(caches.join("store"))
+            }
+        };
+        Self::open_at(location, global)
+    }
+
+    /// The run that the flags ask for, but with this store.
+    pub(super) fn open_at(location: StoreLocation, global: Global) -> Result<Self, Failure> {
         files::raise_open_file_limit();
         let threads = global.threads.map_or(0, std::num::NonZero::get);
         // Fails only if the pool exists already, and nothing ran yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
         let surroundings = Surroundings {
             working_directory: std::env::current_dir().map_err(Failure::NoWorkingDirectory)?,
             logical_directory: logical_directory(),
-            home: home.clone(),
-        };
-        let cache_directory = cache_directory(home);
-        let location = match &global.store {
-            Some(text) => text.parse()?,
-            None => {
-                let caches = cache_directory.as_ref().ok_or(Failure::NoCacheDirectory)?;
-                StoreLocation::directory(caches.join("store"))
-            }
+            home: home(),
         };
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signals(&stop);
@@ -78,19 +86,20 @@ impl Session {
             }
         }
         Ok(Self {
-            scope: global.scope,
+            scope: global.scope.unwrap_or_else(default_scope),
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
             ignore_error,
             surroundings,
             location,
-            cache_directory,
+            cache_directory: cache_directory(),
             display,
             stop,
             timeout: global.timeout,
             timed_out,
             began: Instant::now(),
+            part_began: Cell::new(Instant::now()),
         })
     }
 
@@ -104,6 +113,19 @@ impl Session {
         let store =
             self.location.open_for_reading(&self.patience()).map_err(larder::error::Error::from)?;
         Ok(Arc::new(Metered::new(store)))
+    }
+
+    /// The store's location, without secrets.
+    pub(super) fn location(&self) -> &StoreLocation {
+        &self.location
+    }
+
+    /// The bucket that the store lies in, all of it; `None` for other stores.
+    pub(super) fn bucket(&self) -> Result<Option<S3Store>, Failure> {
+        let StoreLocation::S3(config) = &self.location else { return Ok(None) };
+        let config = S3Config { prefix: String::new(), ..S3Config::clone(config) };
+        let bucket = S3Store::open(config, self.patience()).map_err(larder::error::Error::from)?;
+        Ok(Some(bucket))
     }
 
     fn patience(&self) -> Patience {
@@ -162,14 +184,18 @@ impl Session {
         Ok(Some(Arc::new(Tier::new(location))))
     }
 
+    /// The same, for those who have no flag for it.
+    pub(super) fn tier_by_environment(&self) -> Result<Option<Arc<Tier>>, Failure> {
+        let local_cache = std::env::var("LARDER_LOCAL_CACHE").ok();
+        self.tier(&LocalCache { local_cache })
+    }
+
     /// How long ago a cache that is used may have been used last before its
     /// manifest is put again.
     pub(super) fn refresh_after(&self) -> Duration {
-        /// Once a day: ages are counted in days.
-        const DAY: Duration = Duration::from_secs(86_400);
         match &self.location {
-            StoreLocation::S3(config) => config.touch_refresh.unwrap_or(DAY),
-            _ => DAY,
+            StoreLocation::S3(config) => config.touch_refresh.unwrap_or(REFRESH_AFTER),
+            _ => REFRESH_AFTER,
         }
     }
 
@@ -183,10 +209,21 @@ impl Session {
         }
     }
 
-    /// Ends progress; what comes next is the result.
+    /// Ends progress; what comes next is the result. Gives how long the work took,
+    /// or, if there is more of it, this part.
     pub(super) fn done(&self) -> Duration {
         self.display.clear();
-        self.began.elapsed()
+        self.part_began.replace(Instant::now()).elapsed()
+    }
+
+    /// Tells of something that stops nothing.
+    pub(super) fn warn(&self, warning: Warning) {
+        self.display.warn(warning);
+    }
+
+    /// The same, where only a front end can tell.
+    pub(super) fn warn_that(&self, text: impl std::fmt::Display) {
+        self.display.warn_that(text);
     }
 
     /// Tells about the store, if that is wanted.
@@ -226,11 +263,20 @@ fn logical_directory() -> Option<PathBuf> {
     same.then_some(logical)
 }
 
-fn cache_directory(home: Option<PathBuf>) -> Option<PathBuf> {
+/// The scope of those who name none.
+fn default_scope() -> Scope {
+    "default".parse().expect("the name follows the rules")
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+}
+
+fn cache_directory() -> Option<PathBuf> {
     let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let caches = xdg.filter(|path| path.is_absolute()).or_else(|| {
         let below = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
-        Some(home?.join(below))
+        Some(home()?.join(below))
     });
     Some(caches?.join("larder"))
 }

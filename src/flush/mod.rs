@@ -38,6 +38,10 @@ pub use repack::RepackReport;
 pub use repair::{RepairReport, RepairRequest, repair};
 pub use report::{FlushReport, Removed, Tally};
 
+/// How long a pack that nobody refers to is kept, and kept again, unless said
+/// otherwise: four times as long as the longest save that anyone should have.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(86_400);
+
 /// What to flush, and how.
 #[derive(Debug)]
 pub struct FlushRequest {
@@ -54,6 +58,20 @@ pub struct FlushRequest {
     pub take_over: bool,
     /// Go on without conditional writes: no other flush runs.
     pub unfenced: bool,
+}
+
+impl FlushRequest {
+    /// A flush by this policy, as `larder flush` does it unless told otherwise.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            grace: DEFAULT_GRACE,
+            repack: false,
+            dry_run: false,
+            take_over: false,
+            unfenced: false,
+        }
+    }
 }
 
 /// Removes caches that have had their time, and packs that nobody needs.

@@ -32,6 +32,20 @@ pub struct Policy {
     pub max_size: Option<u64>,
 }
 
+impl Policy {
+    /// The caches of one scope by their age, and no other rule.
+    pub fn of_scope(scope: Scope, age: Duration) -> Self {
+        Self {
+            scope: Some(scope),
+            age,
+            key_ages: vec![],
+            pins: vec![],
+            keep_last: 0,
+            max_size: None,
+        }
+    }
+}
+
 /// Why a cache is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,7 @@ mod gc;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -32,6 +32,10 @@ const PACK_BORDERS: [u8; 3] = [0x40, 0x80, 0xc0];
 /// If the first page of packs does not go beyond these digits, there are more
 /// than 16 pages, and one or two more by dividing them make no difference.
 const MANY_PACKS_UP_TO: u8 = 0x10;
+
+/// How long ago a cache that is used may have been used last before its manifest
+/// is put again, unless said otherwise: once a day, for ages are counted in days.
+pub const REFRESH_AFTER: Duration = Duration::from_secs(86_400);
 
 /// A larder store, opened.
 #[derive(Clone, Debug)]
@@ -205,16 +209,29 @@ impl Repository {
         }
     }
 
-    /// Publishes a manifest: from now on its key has these contents.
+    /// Publishes a manifest: from now on its key has these contents. Gives the
+    /// bytes put, and the state of the object.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn put_manifest(&self, manifest: &Manifest) -> Result<u64, Error> {
+    pub fn put_manifest(&self, manifest: &Manifest) -> Result<(u64, Version), Error> {
         let object = Layout::manifest(&manifest.scope, &manifest.key)?;
         let bytes = Bytes::from(manifest.encode());
         let len = bytes.len() as u64;
-        self.store.put(&object, bytes, PutMode::Overwrite)?;
-        Ok(len)
+        let version = self.store.put(&object, bytes, PutMode::Overwrite)?;
+        Ok((len, version))
+    }
+
+    /// Removes a manifest that was published as `version`, unless another took its
+    /// place.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn take_back(&self, scope: &Scope, key: &Key, version: &Version) -> Result<(), Error> {
+        match self.store.delete_if_match(&Layout::manifest(scope, key)?, version) {
+            Err(error) if !error.is_conflict() && !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The manifests of a scope whose keys begin with `prefix`.

@@ -23,7 +23,7 @@ use crate::ids::{Key, Scope};
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::relpath::RelPath;
-use crate::repository::{ListedManifest, Repository, StoredManifest};
+use crate::repository::{ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
 use crate::store::Store;
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
@@ -54,6 +54,26 @@ pub struct RestoreRequest {
     pub records: Option<Records>,
     /// Chunks kept on this machine, if they are to be used.
     pub tier: Option<Arc<Tier>>,
+}
+
+impl RestoreRequest {
+    /// A restore of all that the first of the keys holds, as `larder restore`
+    /// does it unless told otherwise, but without stat records.
+    pub fn new(scope: Scope, keys: Vec<Key>, destination: Destination) -> Self {
+        Self {
+            scope,
+            keys,
+            restore_keys: vec![],
+            destination,
+            paths: vec![],
+            delete_extra: false,
+            owner: false,
+            xattrs: false,
+            refresh_after: REFRESH_AFTER,
+            records: None,
+            tier: None,
+        }
+    }
 }
 
 /// Where a cache's paths lie on this machine.

@@ -6,6 +6,7 @@
 //! a save that is killed leaves only packs that nobody refers to.
 
 mod assemble;
+mod copy;
 mod cut;
 mod dispatch;
 mod lookup;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chunking::plan;
+use crate::compression;
 use crate::error::Error;
 use crate::files::{self, WalkOptions, WalkSource, Walked};
 use crate::format::Lifetime;
@@ -26,10 +28,11 @@ use crate::ids::{Key, Scope};
 use crate::index::KnownChunks;
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
-use crate::repository::StoredManifest;
+use crate::repository::{REFRESH_AFTER, StoredManifest};
 use crate::store::Store;
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
+pub use copy::{CopyReport, CopyRequest, copy};
 use open::{Near, is_there, open_and_read_near};
 use publish::{publish, refresh};
 
@@ -71,6 +74,29 @@ pub struct SaveRequest {
     /// Where new chunks are kept on this machine for later restores, if they
     /// are to be. Changes nothing of what is uploaded.
     pub tier: Option<Arc<Tier>>,
+}
+
+impl SaveRequest {
+    /// A save of all that is there, as `larder save` does it unless told
+    /// otherwise, but without stat records.
+    pub fn new(scope: Scope, key: Key, sources: Vec<WalkSource>) -> Self {
+        Self {
+            scope,
+            key,
+            sources,
+            walk: WalkOptions::default(),
+            level: compression::DEFAULT_LEVEL,
+            if_absent: false,
+            dry_run: false,
+            allow_missing: false,
+            skip_unreadable: false,
+            reuse: true,
+            lifetime: Lifetime::ByPolicy,
+            refresh_after: REFRESH_AFTER,
+            records: None,
+            tier: None,
+        }
+    }
 }
 
 /// What a save did.

@@ -16,7 +16,7 @@ pub(super) fn publish(
     uploaded: Uploaded,
     context: Context<'_>,
 ) -> Result<(u64, bool), Error> {
-    let mut bytes = repository.put_manifest(manifest)?;
+    let (mut bytes, _) = repository.put_manifest(manifest)?;
     let epoch = manifest.facts.epoch;
     // After the manifest: other savers learn only of chunks that a cache has.
     let (delta, settled) = std::thread::scope(|threads| {

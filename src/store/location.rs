@@ -329,7 +329,7 @@ pub(super) fn decode(text: &str) -> Option<String> {
 
 /// The known word that was most likely meant: at most two typing errors away,
 /// and not so far that it shares nothing with what was given.
-fn nearest(given: &str, known: &[&'static str]) -> Option<&'static str> {
+pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let distances = known.iter().map(|word| (typing_errors(given, word), *word));
     let (errors, word) = distances.min()?;
     (errors <= 2 && errors < word.len()).then_some(word)

@@ -25,13 +25,15 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+mod plain_stub;
 pub use crate::object_key::{InvalidObjectKey, ObjectKey};
 pub use error::{Operation, RemoteError, RemoteErrorKind, StoreError, StoreErrorKind};
 pub use local::{Fsync, LocalStore};
-pub use location::{InvalidLocation, StoreLocation, open};
+pub use location::{InvalidLocation, StoreLocation, nearest, open};
 pub use memory::{Call, MemoryStore, When};
 pub use metered::{Metered, Requests, WireRequests};
 pub use patience::Patience;
+pub use plain_stub::{PlainKey, PlainMeta};
 pub use s3::{
     AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, S3Config, S3Store,
     Secret,

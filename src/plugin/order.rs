@@ -1,0 +1,110 @@
+//! What a plugin's settings ask for, whatever system they come from.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use larder::ids::{Key, Scope};
+use larder::store::S3Config;
+
+use super::System;
+
+/// All that one run of the plugin is to do.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Order {
+    pub(crate) system: System,
+    /// The store, unless it is named elsewhere.
+    pub(crate) store: Option<S3Config>,
+    pub(crate) scope: Scope,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) log: Log,
+    /// A file to which results are added as `name=value`.
+    pub(crate) output: Option<PathBuf>,
+    /// What to do, in this order.
+    pub(crate) tasks: Vec<Task>,
+}
+
+impl Order {
+    /// Whether it saves or restores, which a store's failure may leave undone.
+    pub(crate) fn transfers(&self) -> bool {
+        let is_transfer = |task: &Task| matches!(task, Task::Restore { .. } | Task::Save { .. });
+        self.tasks.iter().any(is_transfer)
+    }
+}
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Log {
+    Quiet,
+    #[default]
+    Normal,
+    Verbose,
+    Trace,
+}
+
+/// A part of an order.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Task {
+    /// Nothing but to say this.
+    Say(String),
+    /// Remove all caches of the scope.
+    Clear,
+    /// Bring a cache back; that there is none is no error.
+    Restore { key: Key },
+    /// Save paths under a key.
+    Save {
+        key: Key,
+        paths: Vec<PathBuf>,
+        /// Paths that do not exist are said and left out, and not an error.
+        allow_missing: bool,
+        /// Each path is recorded by its last name alone.
+        flatten: bool,
+        /// zstd's level, if one is asked for.
+        level: Option<i32>,
+    },
+    /// Remove the scope's caches that were not used for so long.
+    Flush { age: Duration },
+}
+
+/// What a dry run prints.
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "system: {}", self.system.name())?;
+        if let Some(store) = &self.store {
+            writeln!(f, "store: {store}")?;
+        }
+        writeln!(f, "scope: {}", self.scope)?;
+        if let Some(timeout) = self.timeout {
+            writeln!(f, "timeout: {}", humantime::format_duration(timeout))?;
+        }
+        for task in &self.tasks {
+            writeln!(f, "{task}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Say(text) => f.write_str(text),
+            Self::Clear => f.write_str("remove all caches of the scope"),
+            Self::Restore { key } => write!(f, "restore {key}"),
+            Self::Save { key, paths, allow_missing, flatten, level } => {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                write!(f, "save {key}: {}", paths.join(", "))?;
+                if *allow_missing {
+                    f.write_str(", what is there of it")?;
+                }
+                if *flatten {
+                    f.write_str(", by last names")?;
+                }
+                level.map_or(Ok(()), |level| write!(f, ", at level {level}"))
+            }
+            Self::Flush { age } => {
+                let age = humantime::format_duration(*age);
+                write!(f, "flush what was not used for {age}")
+            }
+        }
+    }
+}
