@@ -88,19 +88,9 @@ pub fn repair(
     if claim::is_busy(&found.state, now, claim::LEASE) && !request.take_over {
         return Ok(RepairReport { is_busy: true, ..RepairReport::default() });
     }
-    let mut claimed = Claimed::take(&repository, found, now, request.unfenced)?;
-    let result = act(&repository, &mut claimed, request, now, &mut report, context);
-    match result {
-        Ok(()) => {
-            let state = GcState { claim: None, ..claimed.state.clone() };
-            claimed.put(state)?;
-            Ok(report)
-        }
-        Err(error) => {
-            claimed.give_up();
-            Err(error)
-        }
-    }
+    let claimed = Claimed::take(&repository, found, now, request.unfenced)?;
+    claimed.act(|claimed| act(&repository, claimed, request, now, &mut report, context))?;
+    Ok(report)
 }
 
 fn act(
@@ -142,7 +132,8 @@ fn act(
     // What they list is in the table now.
     let deltas: Vec<ObjectKey> = deltas.into_iter().map(|delta| delta.object).collect();
     repository.delete_all(&deltas)?;
-    look_for_orphans(repository, &packs, &living, report)
+    look_for_orphans(repository, &packs, &living, report)?;
+    claimed.put(GcState { claim: None, ..claimed.state.clone() })
 }
 
 /// A state in place of one that cannot be read: all that is not in use is
