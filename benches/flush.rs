@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use larder::flush::{FlushReport, FlushRequest, Policy, flush};
 use larder::format::{GcState, Manifest};
 use larder::progress::{Context, NoProgress};
-use larder::store::{Metered, Requests, Store};
+use larder::store::{MAX_BATCH, Metered, Requests, Store};
 use larder::store_time::StoreTime;
 use store::{Synthetic, process_cpu};
 use world::{Shape, World};
@@ -250,7 +250,7 @@ fn check_bounds(row: &Row) -> bool {
     let Row { report, requests, .. } = row;
     // Manifests are deleted one by one; all else in batches.
     let deleted = [report.deleted.packs.len() as u64, report.deltas_merged, 1];
-    let batches: u64 = deleted.iter().map(|count| count.div_ceil(1_000)).sum();
+    let batches: u64 = deleted.iter().map(|count| count.div_ceil(MAX_BATCH as u64)).sum();
     // Half of the CPU time of flush itself would be the time on two idle cores.
     let bounds = [
         ("seconds of CPU", row.cpu.as_secs(), 60),

@@ -120,7 +120,7 @@ const LAYERS: [&[&str]; 5] = [
     &["ids", "relpath", "object_key", "store_time", "size", "sync"],
     &["format", "chunking"],
     &["files", "store", "mounts", "records", "tier"],
-    &["error", "progress", "budget", "compression", "repository", "index", "upload"],
+    &["error", "progress", "budget", "compression", "workers", "repository", "index", "upload"],
     &["save", "restore", "flush", "verify", "stats", "doctor"],
 ];
 

@@ -85,10 +85,22 @@ impl<'r> Claimed<'r> {
         Ok(())
     }
 
-    /// Lets other flushes begin, after this one failed. If that fails too, they
-    /// wait for the claim to end.
-    pub(super) fn give_up(self) {
-        let state = GcState { claim: None, ..self.state };
-        let _ = self.repository.put_gc_state(&state, Some(&self.version));
+    /// Acts by this claim; the last state that `act` puts has to be one without
+    /// it. If it fails, other flushes may begin at once, or when the claim ends if
+    /// telling them fails too.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub(super) fn act<T>(
+        mut self,
+        act: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let result = act(&mut self);
+        match &result {
+            // It is another's now.
+            Ok(_) | Err(Error::FlushOvertaken) => {}
+            Err(_) => drop(self.put(GcState { claim: None, ..self.state.clone() })),
+        }
+        result
     }
 }

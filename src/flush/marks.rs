@@ -5,16 +5,15 @@
 //! must end: what it refers to cannot be told from garbage.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use super::plan::Living;
-use crate::budget::{Budget, FirstError};
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::format::{Mark, Parts, References};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{ListedManifest, Repository};
 use crate::store_time::StoreTime;
-use crate::sync::lock;
+use crate::workers;
 
 /// Manifests read at once: a service takes some ten milliseconds for each, and
 /// ten thousand of them are not to take minutes.
@@ -103,37 +102,17 @@ fn read(
     seen: impl Fn(&References) + Sync,
     context: Context<'_>,
 ) -> Result<Vec<Marked>, Error> {
-    let readers = READERS.min(unknown.len());
-    let queue = Mutex::new(unknown.into_iter());
-    let read = Mutex::new(vec![]);
     let budget = Budget::new(BUDGET);
-    let failure = FirstError::default();
-    std::thread::scope(|threads| {
-        for _ in 0..readers {
-            threads.spawn(|| {
-                while failure.none()
-                    && context.check().is_ok()
-                    && let Some(listed) = next(&queue)
-                {
-                    let len = usize::try_from(listed.len).unwrap_or(usize::MAX);
-                    let _permit = budget.take(len.saturating_mul(UNPACKED));
-                    match repository.references(&listed) {
-                        Ok(Some((listed, references))) => {
-                            seen(&references);
-                            context.progress.advance(1, listed.len);
-                            lock(&read).push(of_references(listed, &references));
-                        }
-                        // Deleted since it was listed.
-                        Ok(None) => {}
-                        Err(error) => failure.set(error),
-                    }
-                }
-            });
-        }
-    });
-    context.check()?;
-    failure.into_result()?;
-    Ok(std::mem::take(&mut *lock(&read)))
+    let read = workers::try_map(READERS, unknown, context, |listed| {
+        let len = usize::try_from(listed.len).unwrap_or(usize::MAX);
+        let _permit = budget.take(len.saturating_mul(UNPACKED));
+        // Deleted since it was listed, if it is not there.
+        let Some((listed, references)) = repository.references(&listed)? else { return Ok(None) };
+        seen(&references);
+        context.progress.advance(1, listed.len);
+        Ok(Some(of_references(listed, &references)))
+    })?;
+    Ok(read.into_iter().flatten().collect())
 }
 
 fn of_references(listed: ListedManifest, references: &References) -> Marked {
@@ -153,8 +132,4 @@ pub(super) fn living<'a>(marked: impl Iterator<Item = &'a Marked>) -> Living {
         living.entry(pack).or_default().add(runs);
     }
     living
-}
-
-fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(queue).next()
 }

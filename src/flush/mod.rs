@@ -96,7 +96,7 @@ pub fn flush(
     if request.dry_run {
         return run.rehearse(&found);
     }
-    let mut claimed = match Claimed::take(&repository, found, now, request.unfenced) {
+    let claimed = match Claimed::take(&repository, found, now, request.unfenced) {
         // Begun at the same moment, and was faster.
         Err(Error::FlushOvertaken) => {
             let other = repository.gc_state()?.state.claim;
@@ -105,13 +105,7 @@ pub fn flush(
         }
         claimed => claimed?,
     };
-    let result = run.act(&mut claimed);
-    match &result {
-        // It is another's now.
-        Ok(_) | Err(Error::FlushOvertaken) => {}
-        Err(_) => claimed.give_up(),
-    }
-    result
+    claimed.act(|claimed| run.act(claimed))
 }
 
 /// One run of a flush.

@@ -30,13 +30,14 @@ pub(super) struct Plan {
     pub(super) waiting: BTreeSet<PackId>,
     /// Not referred to, and too young to tell: a save may be about to publish.
     pub(super) young: BTreeSet<PackId>,
-    /// Listed in the state, and not in the store any more.
-    pub(super) vanished: BTreeSet<PackId>,
 }
 
 impl Plan {
     /// Decides. `left` are the packs that removed manifests referred to: who was
     /// restoring one of these has a grace period from now on.
+    ///
+    /// A repacking that the state announces is over by then: the fence (P2) has
+    /// ended it, and the packs that it filled are packs like others.
     pub(super) fn make(
         state: &GcState,
         living: &Living,
@@ -45,14 +46,9 @@ impl Plan {
         now: StoreTime,
         grace: Duration,
     ) -> Self {
-        let listed = state.condemned.keys().chain(&state.doomed);
-        let mut plan = Self { vanished: listed.copied().collect(), ..Self::default() };
-        let is_being_filled = |pack: &PackId| {
-            state.repacking.as_ref().is_some_and(|moving| moving.filled.contains(pack))
-        };
+        let mut plan = Self::default();
         for pack in packs {
             let id = pack.id;
-            plan.vanished.remove(&id);
             let set = match state.condemned.get(&id) {
                 // Dead for good: whoever refers to it never said it succeeded.
                 _ if state.doomed.contains(&id) => &mut plan.left_over,
@@ -60,7 +56,7 @@ impl Plan {
                 Some(_) if left.contains(&id) => &mut plan.condemned,
                 Some(&since) if now.since(since) >= grace => &mut plan.doomed,
                 Some(_) => &mut plan.waiting,
-                None if living.contains_key(&id) || is_being_filled(&id) => continue,
+                None if living.contains_key(&id) => continue,
                 None if now.since(pack.modified) >= grace => &mut plan.condemned,
                 None => &mut plan.young,
             };
@@ -93,7 +89,6 @@ impl Plan {
 mod tests {
     use super::super::testing::pack;
     use super::*;
-    use crate::format::Repacking;
 
     const GRACE: Duration = Duration::from_secs(100);
 
@@ -167,18 +162,7 @@ mod tests {
             ..GcState::default()
         };
         let plan = Plan::make(&state, &Living::new(), &BTreeSet::new(), &[], at(1_000), GRACE);
-        assert_eq!(plan.vanished, set(&[1, 2]));
         let next = plan.commit(&state, at(1_000));
         assert!(next.condemned.is_empty() && next.doomed.is_empty());
-    }
-
-    #[test]
-    fn packs_being_filled_are_not_condemned() {
-        let repacking = Some(Repacking { emptied: set(&[1]), filled: set(&[2]) });
-        let state = GcState { repacking: repacking.clone(), ..GcState::default() };
-        let packs = [1, 2].map(|n| ListedPack { id: pack(n), len: 10, modified: at(0) });
-        let plan = Plan::make(&state, &Living::new(), &BTreeSet::new(), &packs, at(1_000), GRACE);
-        assert_eq!(plan.condemned, set(&[1]));
-        assert_eq!(plan.commit(&state, at(1_000)).repacking, repacking);
     }
 }

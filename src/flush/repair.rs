@@ -11,7 +11,6 @@ use super::claim::{self, Claimed};
 use super::marks::{self, Marks};
 use super::plan::Living;
 use super::repack::{self, Sparse};
-use crate::budget::FirstError;
 use crate::error::Error;
 use crate::format::{GcState, Layout};
 use crate::ids::{Key, PackId, Scope};
@@ -21,6 +20,7 @@ use crate::repository::{ListedManifest, ListedPack, Removal, Repository, StoredS
 use crate::store::{MAX_BATCH, ObjectKey, Store};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
+use crate::workers;
 
 /// Footers read at once: each is two small requests, one after the other.
 const READERS: usize = 8;
@@ -88,19 +88,9 @@ pub fn repair(
     if claim::is_busy(&found.state, now, claim::LEASE) && !request.take_over {
         return Ok(RepairReport { is_busy: true, ..RepairReport::default() });
     }
-    let mut claimed = Claimed::take(&repository, found, now, request.unfenced)?;
-    let result = act(&repository, &mut claimed, request, now, &mut report, context);
-    match result {
-        Ok(()) => {
-            let state = GcState { claim: None, ..claimed.state.clone() };
-            claimed.put(state)?;
-            Ok(report)
-        }
-        Err(error) => {
-            claimed.give_up();
-            Err(error)
-        }
-    }
+    let claimed = Claimed::take(&repository, found, now, request.unfenced)?;
+    claimed.act(|claimed| act(&repository, claimed, request, now, &mut report, context))?;
+    Ok(report)
 }
 
 fn act(
@@ -142,7 +132,8 @@ fn act(
     // What they list is in the table now.
     let deltas: Vec<ObjectKey> = deltas.into_iter().map(|delta| delta.object).collect();
     repository.delete_all(&deltas)?;
-    look_for_orphans(repository, &packs, &living, report)
+    look_for_orphans(repository, &packs, &living, report)?;
+    claimed.put(GcState { claim: None, ..claimed.state.clone() })
 }
 
 /// A state in place of one that cannot be read: all that is not in use is
@@ -202,50 +193,31 @@ fn read_footers(
     context: Context<'_>,
 ) -> Result<(TableBuilder, Lens), Error> {
     context.progress.begin(Phase::Index, packs.len() as u64, 0);
-    let queue: Vec<ListedPack> =
-        packs.iter().filter(|pack| !bad_packs.contains(&pack.id)).copied().collect();
-    let readers = READERS.min(queue.len());
-    let queue = Mutex::new(queue.into_iter());
+    let to_read = packs.iter().filter(|pack| !bad_packs.contains(&pack.id)).copied().collect();
     let read = Mutex::new((TableBuilder::default(), Lens::new()));
-    let bad = Mutex::new(vec![]);
-    let failure = FirstError::default();
-    std::thread::scope(|threads| {
-        for _ in 0..readers {
-            threads.spawn(|| {
-                while failure.none()
-                    && context.check().is_ok()
-                    && let Some(pack) = next(&queue)
-                {
-                    match repository.pack_footer(pack.id, pack.len) {
-                        Ok(footer) => {
-                            let (table, lens) = &mut *lock(&read);
-                            lens.insert(pack.id, pack.len);
-                            for (id, ..) in &footer.chunks {
-                                table.add(*id, pack.id);
-                            }
-                        }
-                        Err(error) if error.is_damage() => {
-                            let error = error.to_string();
-                            context.progress.warn(Warning::IgnoredDamage { error });
-                            lock(&bad).push(pack.id);
-                        }
-                        // Deleted since it was listed.
-                        Err(Error::Store(error)) if error.is_not_found() => {}
-                        Err(error) => failure.set(error),
-                    }
-                    context.progress.advance(1, 0);
+    let bad = workers::try_map(READERS, to_read, context, |pack: ListedPack| {
+        let footer = repository.pack_footer(pack.id, pack.len);
+        context.progress.advance(1, 0);
+        match footer {
+            Ok(footer) => {
+                let (table, lens) = &mut *lock(&read);
+                lens.insert(pack.id, pack.len);
+                for (id, ..) in &footer.chunks {
+                    table.add(*id, pack.id);
                 }
-            });
+                Ok(None)
+            }
+            Err(error) if error.is_damage() => {
+                context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
+                Ok(Some(pack.id))
+            }
+            // Deleted since it was listed.
+            Err(Error::Store(error)) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
-    });
-    context.check()?;
-    failure.into_result()?;
-    bad_packs.append(&mut lock(&bad).drain(..).collect());
+    })?;
+    bad_packs.extend(bad.into_iter().flatten());
     Ok(std::mem::take(&mut *lock(&read)))
-}
-
-fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(queue).next()
 }
 
 /// Bad packs of which caches need what is sound.

@@ -1,20 +1,17 @@
 //! Sweeping: deleting what the plan says, and nothing that changed since.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
-use super::marks::Marked;
 use super::plan::Plan;
 use super::report::Removed;
-use super::{Reason, Run, Survey};
-use crate::budget::FirstError;
+use super::{Run, Survey};
 use crate::error::Error;
 use crate::format::{GcState, Layout};
 use crate::ids::PackId;
 use crate::progress::{Context, Warning};
 use crate::repository::{ListedDelta, Removal, Repository};
 use crate::store::{ObjectKey, ObjectMeta};
-use crate::sync::lock;
+use crate::workers;
 
 /// Manifests removed at once: each takes a request of its own, since each has
 /// its own condition.
@@ -27,12 +24,12 @@ pub(super) fn remove_manifests(
     survey: &mut Survey,
     context: Context<'_>,
 ) -> Result<Vec<Removed>, Error> {
-    let outcomes = {
-        let all = survey.marks.all.iter().zip(&survey.verdicts).enumerate();
-        let judged =
-            all.filter_map(|(number, (marked, reason))| Some((number, marked, (*reason)?)));
-        remove_all(repository, judged.collect(), context)?
-    };
+    let all = survey.marks.all.iter().zip(&survey.verdicts).enumerate();
+    let judged = all.filter_map(|(number, (marked, reason))| Some((number, marked, (*reason)?)));
+    let outcomes =
+        workers::try_map(REMOVERS, judged.collect(), context, |(number, marked, reason)| {
+            Ok((number, reason, repository.remove_manifest(&marked.listed)?))
+        })?;
     let mut removed = vec![];
     for (number, reason, outcome) in outcomes {
         match outcome {
@@ -42,43 +39,6 @@ pub(super) fn remove_manifests(
         }
     }
     Ok(removed)
-}
-
-type Outcome = (usize, Reason, Removal);
-
-fn remove_all(
-    repository: &Repository,
-    judged: Vec<(usize, &Marked, Reason)>,
-    context: Context<'_>,
-) -> Result<Vec<Outcome>, Error> {
-    let removers = REMOVERS.min(judged.len());
-    let queue = Mutex::new(judged.into_iter());
-    let outcomes = Mutex::new(vec![]);
-    let failure = FirstError::default();
-    std::thread::scope(|threads| {
-        for _ in 0..removers {
-            threads.spawn(|| {
-                while failure.none()
-                    && context.check().is_ok()
-                    && let Some((number, marked, reason)) = next(&queue)
-                {
-                    match repository.remove_manifest(&marked.listed) {
-                        Ok(outcome) => lock(&outcomes).push((number, reason, outcome)),
-                        Err(error) => failure.set(error),
-                    }
-                }
-            });
-        }
-    });
-    context.check()?;
-    failure.into_result()?;
-    let mut outcomes = std::mem::take(&mut *lock(&outcomes));
-    outcomes.sort_unstable_by_key(|(number, ..)| *number);
-    Ok(outcomes)
-}
-
-fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(queue).next()
 }
 
 /// Deletes what is doomed; gives what is gone.

@@ -1,8 +1,9 @@
 //! Index deltas, one per save: what a saver reads of those that no table has yet.
 
-use super::{KnownChunks, for_each, warn};
+use super::{KnownChunks, READERS, warn};
 use crate::progress::Context;
 use crate::repository::{ListedDelta, Repository};
+use crate::workers;
 
 /// Deltas that are read. Each is a request, and the newest are worth most.
 const MAX_DELTAS: usize = 256;
@@ -19,7 +20,7 @@ pub(super) fn read(known: &KnownChunks, repository: &Repository, context: Contex
         Err(error) => return warn(context, &error),
     };
     deltas.retain(|delta| delta.epoch <= epoch);
-    for_each(choose(deltas), |delta| {
+    workers::for_each(READERS, choose(deltas), |delta| {
         if !known.has_room() || context.check().is_err() {
             return;
         }

@@ -250,21 +250,3 @@ impl fmt::Debug for KnownChunks {
 fn warn(context: Context<'_>, error: &Error) {
     context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
 }
-
-/// Does something that waits for requests with each of these, a few at a time.
-fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
-    let threads = READERS.min(items.len());
-    let queue = Mutex::new(items.into_iter());
-    let next = || lock(&queue).next();
-    let run = || {
-        while let Some(item) = next() {
-            work(item);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(run);
-        }
-        run();
-    });
-}

@@ -11,13 +11,14 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::{KnownChunks, for_each, objects, warn};
+use super::{KnownChunks, READERS, objects, warn};
 use crate::error::Error;
 use crate::format::{IdPrefix, IndexFilter, IndexRow};
 use crate::ids::{ChunkId, PackId, TableId};
 use crate::progress::Context;
 use crate::repository::Repository;
 use crate::sync::lock;
+use crate::workers;
 
 /// Bytes of a table that one save reads, filter and rows.
 const MAX_BYTES: u64 = 2_000_000;
@@ -166,7 +167,7 @@ impl Search {
             return Ok(None);
         }
         let read = Mutex::new(Ok(Some(vec![])));
-        for_each(runs, |run| {
+        workers::for_each(READERS, runs, |run| {
             let rows = objects::read_rows(repository, table.id, &table.filter, run);
             let mut read = lock(&read);
             match (&mut *read, rows) {
@@ -196,7 +197,7 @@ impl Search {
             }
         }
         let failure = Mutex::new(None);
-        for_each(packs, |(pack, len)| {
+        workers::for_each(READERS, packs, |(pack, len)| {
             if !known.has_room() || context.check().is_err() {
                 return;
             }

@@ -26,6 +26,7 @@ use crate::repository::Repository;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::lock;
 use crate::tier::{Entry, Tier};
+use crate::workers;
 
 /// Bytes fetched or read, and not yet written.
 const BUDGET: usize = 48 << 20;
@@ -176,20 +177,16 @@ impl<'w> Fetcher<'_, 'w> {
         let of_tier = if batches.is_empty() { 0 } else { TIER_BUDGET };
         let budget = Budget::new(BUDGET - of_tier);
         let tier_budget = Budget::new(of_tier);
-        let readers = READERS.min(batches.len());
-        let fetchers = FETCHERS.min(fetches.len());
-        let fetches = Mutex::new(fetches.into_iter());
-        let batches = Mutex::new(batches.into_iter());
         // `in_place_scope` waits for the tasks, `thread::scope` for the threads
         // that spawn them: this order, because they spawn until they end.
         rayon::in_place_scope(|tasks| {
             std::thread::scope(|threads| {
-                for _ in 0..fetchers {
-                    threads.spawn(|| self.fetch_all(&fetches, &budget, tasks));
-                }
-                for _ in 0..readers {
-                    threads.spawn(|| self.read_all(&batches, &tier_budget, tasks));
-                }
+                threads.spawn(|| {
+                    workers::for_each(READERS, batches, |batch| {
+                        self.read(batch, &tier_budget, tasks);
+                    });
+                });
+                workers::for_each(FETCHERS, fetches, |fetch| self.fetch(fetch, &budget, tasks));
             });
         });
     }
@@ -202,25 +199,20 @@ impl<'w> Fetcher<'_, 'w> {
         self.failure.none() && self.context.check().is_ok()
     }
 
-    fn fetch_all<'scope>(
-        &'scope self,
-        fetches: &Mutex<impl Iterator<Item = Fetch>>,
-        budget: &Arc<Budget>,
-        tasks: &rayon::Scope<'scope>,
-    ) where
+    fn fetch<'scope>(&'scope self, fetch: Fetch, budget: &Arc<Budget>, tasks: &rayon::Scope<'scope>)
+    where
         'w: 'scope,
     {
-        while self.goes_on()
-            && let Some(fetch) = next(fetches)
-        {
-            let permit = budget.take(usize::try_from(fetch.len()).unwrap_or(usize::MAX));
-            match self.get(&fetch) {
-                Ok(bytes) => {
-                    self.fetched.fetch_add(fetch.len(), Ordering::Relaxed);
-                    self.spawn_all(tasks, fetch, &bytes, permit);
-                }
-                Err(error) => self.failure.set(error),
+        if !self.goes_on() {
+            return;
+        }
+        let permit = budget.take(usize::try_from(fetch.len()).unwrap_or(usize::MAX));
+        match self.get(&fetch) {
+            Ok(bytes) => {
+                self.fetched.fetch_add(fetch.len(), Ordering::Relaxed);
+                self.spawn_all(tasks, fetch, &bytes, permit);
             }
+            Err(error) => self.failure.set(error),
         }
     }
 
@@ -270,28 +262,27 @@ impl<'w> Fetcher<'_, 'w> {
         }
     }
 
-    fn read_all<'scope>(
+    fn read<'scope>(
         &'scope self,
-        batches: &Mutex<impl Iterator<Item = Vec<Kept>>>,
+        batch: Vec<Kept>,
         budget: &Arc<Budget>,
         tasks: &rayon::Scope<'scope>,
     ) where
         'w: 'scope,
     {
-        while self.goes_on()
-            && let Some(batch) = next(batches)
-        {
-            let len = batch.iter().map(|(_, entry)| entry.stored_len as usize).sum();
-            let permit = budget.take(len);
-            let mut task = vec![];
-            for (chunk, entry) in batch {
-                match self.tier.and_then(|tier| tier.read(&entry)) {
-                    Some(stored) => task.push((chunk, stored.into())),
-                    None => lock(&self.lost).push(chunk),
-                }
-            }
-            self.spawn(tasks, task, Origin::Tier, Arc::new(permit));
+        if !self.goes_on() {
+            return;
         }
+        let len = batch.iter().map(|(_, entry)| entry.stored_len as usize).sum();
+        let permit = budget.take(len);
+        let mut task = vec![];
+        for (chunk, entry) in batch {
+            match self.tier.and_then(|tier| tier.read(&entry)) {
+                Some(stored) => task.push((chunk, stored.into())),
+                None => lock(&self.lost).push(chunk),
+            }
+        }
+        self.spawn(tasks, task, Origin::Tier, Arc::new(permit));
     }
 
     fn spawn<'scope>(
@@ -347,8 +338,4 @@ impl<'w> Fetcher<'_, 'w> {
         session.end();
         Ok(())
     }
-}
-
-fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(queue).next()
 }

@@ -5,16 +5,14 @@
 //! published, it looks whether that has changed.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Mutex;
 
-use crate::budget::FirstError;
 use crate::error::Error;
 use crate::format::{GcState, Manifest};
 use crate::ids::PackId;
 use crate::index::IndexView;
 use crate::progress::Context;
 use crate::repository::{Repository, StoredManifest};
-use crate::sync::lock;
+use crate::workers;
 
 /// Packs that are asked for at once.
 const ASKERS: usize = 8;
@@ -98,34 +96,10 @@ fn missing(
     packs: impl IntoIterator<Item = PackId>,
     context: Context<'_>,
 ) -> Result<HashSet<PackId>, Error> {
-    let packs: Vec<PackId> = packs.into_iter().collect();
-    let askers = ASKERS.min(packs.len());
-    let queue = Mutex::new(packs.into_iter());
-    let missing = Mutex::new(HashSet::new());
-    let failure = FirstError::default();
-    std::thread::scope(|threads| {
-        for _ in 0..askers {
-            threads.spawn(|| {
-                while failure.none()
-                    && context.check().is_ok()
-                    && let Some(pack) = next(&queue)
-                {
-                    match repository.has_pack(pack) {
-                        Ok(true) => {}
-                        Ok(false) => {
-                            lock(&missing).insert(pack);
-                        }
-                        Err(error) => failure.set(error),
-                    }
-                }
-            });
-        }
-    });
-    context.check()?;
-    failure.into_result()?;
-    Ok(std::mem::take(&mut *lock(&missing)))
-}
-
-fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(queue).next()
+    let packs = packs.into_iter().collect();
+    let asked = workers::try_map(ASKERS, packs, context, |pack| {
+        let is_there = repository.has_pack(pack)?;
+        Ok((!is_there).then_some(pack))
+    })?;
+    Ok(asked.into_iter().flatten().collect())
 }

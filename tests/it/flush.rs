@@ -278,6 +278,29 @@ fn a_dry_run_says_what_a_run_does_and_changes_nothing() {
     assert!(!check(&flush_request()).deleted.packs.is_empty());
 }
 
+/// A flush died while it repacked. The next one ends that and condemns what was
+/// filled; its dry run did not say so.
+#[test]
+fn a_dry_run_knows_that_a_repacking_ends() {
+    let world = World::new();
+    let (a, b) = (world.tree("a"), world.tree("b"));
+    world.save("a", &a);
+    world.save("b", &b);
+    world.pass(15 * DAY);
+    assert_eq!(world.restore("b", &b), Hit::Exact);
+    let before = world.packs();
+    let object = Layout::manifest(&"default".parse().unwrap(), &"b".parse().unwrap()).unwrap();
+    world.store.fail_all(Some(Operation::Put), object.as_str(), When::Before);
+    world.try_flush(&FlushRequest { repack: true, ..flush_request() }).unwrap_err();
+    world.store.clear_faults();
+    let filled: Vec<_> = world.packs().difference(&before).copied().collect();
+    assert_eq!(filled.len(), 1);
+    world.pass(2 * DAY);
+    let dry = world.try_flush(&FlushRequest { dry_run: true, ..flush_request() }).unwrap();
+    assert_eq!(dry.condemned.packs, filled);
+    assert_eq!(dry.condemned, world.flush().condemned);
+}
+
 fn copy(request: &FlushRequest) -> FlushRequest {
     FlushRequest { policy: request.policy.clone(), ..*request }
 }

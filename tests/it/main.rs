@@ -21,4 +21,3 @@ mod repair;
 mod soak;
 mod support;
 mod tier;
-mod uses;

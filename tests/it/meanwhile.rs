@@ -1,23 +1,21 @@
 //! What happens in the very instant before a request of a save, a restore or a
-//! flush: stories that simulation has found, told one by one.
+//! flush: stories that simulation and soak have found, told one by one.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use larder::flush::{Reason, flush};
-use larder::restore::Hit;
-use larder::save::save;
+use larder::flush::{FlushRequest, Reason, flush};
+use larder::restore::{Hit, RestoreRequest, restore};
+use larder::save::{SaveRequest, save};
 use larder::store::{
     MemoryStore, Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError,
     Version,
 };
 
-use crate::faults::{save_request, with_context};
-use crate::flush::{World, flush_request, removed};
-
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::faults::{restore_request, save_request, sound, with_context};
+use crate::flush::{DAY, HOUR, World, flush_request, removed};
 
 /// A store to which something happens in the instant before a request.
 struct Meanwhile<F> {
@@ -31,6 +29,10 @@ impl<F: FnOnce() + Send> Meanwhile<F> {
     fn new(world: &World, before: (Operation, &'static str), happens: F) -> Arc<Self> {
         let happens = Mutex::new(Some(happens));
         Arc::new(Self { store: Arc::clone(&world.store), before, happens })
+    }
+
+    fn has_happened(&self) -> bool {
+        self.happens.lock().unwrap().is_none()
     }
 
     fn ask(&self, operation: Operation, key: &str) -> &MemoryStore {
@@ -86,7 +88,8 @@ impl<F: FnOnce() + Send> Store for Meanwhile<F> {
 }
 
 /// The save found its cache, and was about to mark it as used, when a flush
-/// removed it for its age. The save then said that all was well.
+/// removed it for its age. The save then said that all was well, and nothing was
+/// there.
 #[test]
 fn an_unchanged_save_notices_that_its_cache_goes() {
     let world = Arc::new(World::new());
@@ -97,9 +100,10 @@ fn an_unchanged_save_notices_that_its_cache_goes() {
     let store = Meanwhile::new(&world, (Operation::Put, "manifests/"), move || {
         assert_eq!(removed(&flushing.flush()), [("a", Reason::Age)]);
     });
-    let request = larder::save::SaveRequest { key: "a".parse().unwrap(), ..save_request(&a) };
+    let request = SaveRequest { key: "a".parse().unwrap(), ..save_request(&a) };
     with_context(|context| save(store, &request, context)).unwrap();
     assert_eq!(world.restore("a", &a), Hit::Exact);
+    sound(&world.store);
     // Its pack was condemned by then.
     world.pass(2 * DAY);
     world.flush();
@@ -141,4 +145,41 @@ fn grace_begins_when_a_flush_commits() {
     assert!(world.flush().deleted.packs.is_empty());
     world.pass(DAY);
     assert_eq!(world.flush().deleted.packs.len(), 1);
+}
+
+/// A use was not put down where a flush moved the manifest at that moment: the
+/// cache went as if it had not been used. The soak found it.
+#[test]
+fn a_use_counts_while_the_manifest_is_moved() {
+    for is_save in [false, true] {
+        let world = Arc::new(World::new());
+        let (a, b) = (world.tree("a"), world.tree("b"));
+        world.save("a", &a);
+        world.save("b", &b);
+        world.pass(14 * DAY);
+        assert_eq!(world.restore("b", &b), Hit::Exact);
+        world.pass(DAY);
+        let flushing = Arc::clone(&world);
+        let store = Meanwhile::new(&world, (Operation::Put, "manifests/"), move || {
+            let repack = FlushRequest { repack: true, ..flush_request() };
+            let report = flushing.try_flush(&repack).unwrap();
+            assert_eq!(report.repacked.unwrap().manifests, 1);
+        });
+        with_context(|context| {
+            if is_save {
+                let request = SaveRequest { key: "b".parse().unwrap(), ..save_request(&b) };
+                assert!(save(store.clone(), &request, context).unwrap().unchanged);
+            } else {
+                let request = RestoreRequest {
+                    keys: vec!["b".parse().unwrap()],
+                    ..restore_request(&world.sandbox.path("used"))
+                };
+                assert_eq!(restore(store.clone(), &request, context).unwrap().hit, Hit::Exact);
+            }
+        });
+        assert!(store.has_happened(), "it was not put again");
+        world.pass(14 * DAY - HOUR);
+        assert_eq!(removed(&world.flush()), [], "{is_save}");
+        assert_eq!(world.restore("b", &b), Hit::Exact);
+    }
 }

@@ -1,5 +1,9 @@
 //! Sandboxes to run larder in, trees to run it on, and an independent judge.
 
+// Named, since other tests have this file elsewhere.
+#[path = "noise.rs"]
+mod noise;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -11,6 +15,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+
+pub(crate) use noise::Noise;
 
 /// No run takes longer unless it hangs.
 const TIMEOUT: Duration = Duration::from_secs(100);
@@ -179,33 +185,6 @@ pub(crate) fn set_mtime(path: impl AsRef<Path>, secs: i64, nanos: i64) {
         last_modification: Timespec { tv_sec: secs, tv_nsec: nanos },
     };
     utimensat(CWD, path.as_ref(), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-}
-
-/// Bytes that look random and are the same each time: splitmix64.
-#[derive(Clone, Debug)]
-pub(crate) struct Noise(pub(crate) u64);
-
-impl Noise {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len + 8);
-        while bytes.len() < len {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(len);
-        bytes
-    }
 }
 
 /// A tree as package managers leave them: `files` small files in packages, a
