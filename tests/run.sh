@@ -44,6 +44,7 @@ need cc gcc
 need python3 python3
 need diff diffutils
 need find findutils
+need node nodejs
 component fmt rustfmt rustfmt
 component clippy clippy rust-clippy
 

@@ -30,7 +30,8 @@ fn check(lines: &str, expected: &[&str]) {
     job.main().ok();
     job.post().ok();
     let saved = job.saved("npm-1").into_iter();
-    let mut saved: Vec<String> = saved.map(|path| path.replace(top.trim_start_matches('/'), "TOP")).collect();
+    let mut saved: Vec<String> =
+        saved.map(|path| path.replace(top.trim_start_matches('/'), "TOP")).collect();
     saved.sort();
     let mut expected: Vec<&str> = expected.to_vec();
     expected.sort_unstable();
