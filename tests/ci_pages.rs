@@ -5,7 +5,7 @@
 //! the other, on a store in a directory and with an `npm` that only leaves files.
 
 // Helpers of tests panic like the tests that call them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 #![cfg(unix)]
 
 #[path = "it/support.rs"]
@@ -290,9 +290,14 @@ impl System {
         let mut pipeline = Pipeline::of(self.page);
         // Steps that call a script of somebody's repository.
         pipeline.scripts.retain(|script| !script.starts_with(".ci/"));
-        for script in &mut pipeline.scripts {
-            // What Buildkite's agent makes of it before it is run.
-            *script = script.replace("$$", "$");
+        if self.page == BUILDKITE.page {
+            for script in &mut pipeline.scripts {
+                // What its agent makes of it when the pipeline is uploaded: single
+                // ones would be filled in there.
+                let parts: Vec<&str> = script.split("$$").collect();
+                assert!(!parts.iter().any(|part| part.contains('$')), "a single $: {script}");
+                *script = parts.join("$");
+            }
         }
         if self.page == JENKINS.page && !is_trusted {
             // The stage's `when`, which is Groovy and not in the script.

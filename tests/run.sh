@@ -41,6 +41,7 @@ command -v cargo > /dev/null || {
     exit 1
 }
 need cc gcc
+need bash bash
 need python3 python3
 need diff diffutils
 need find findutils

@@ -6,7 +6,7 @@
 //! commands (`job`). Needs node, which `tests/run.sh` installs.
 
 // Helpers of tests panic like the tests that call them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 #![cfg(unix)]
 
 mod download;
