@@ -106,7 +106,8 @@ impl Job {
         self.step("post")
     }
 
-    fn step(&mut self, which: &str) -> Step {
+    /// `main` or `post`, with what the runner gives it.
+    pub(crate) fn command(&self, which: &str) -> Command {
         let script = &definition(self.directory).runs[which];
         let script = repository(self.directory).join(script);
         let file = |name: &str| self.sandbox.path(name);
@@ -128,7 +129,12 @@ impl Job {
             .env("GITHUB_STATE", file("state"))
             .env("GITHUB_PATH", file("paths"))
             .envs(&self.variables);
-        let run = run(&mut command);
+        command
+    }
+
+    fn step(&mut self, which: &str) -> Step {
+        let run = run(&mut self.command(which));
+        let file = |name: &str| self.sandbox.path(name);
         assert_eq!(run.stderr, "", "all is said on one stream, in order");
         let step = Step {
             outputs: values(&fs::read_to_string(file("output")).unwrap()),

@@ -1,6 +1,10 @@
 //! Jobs that restore and save.
 
 use std::fs;
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::job::{Job, Step};
 use crate::sandbox::write;
@@ -187,4 +191,25 @@ fn windows_has_no_cache_yet() {
     assert!(said(&job.post().ok(), "nothing is saved"));
     let mut job = Job::of("save").variable("RUNNER_OS", "Windows");
     job.main().warns("larder does not run on Windows yet");
+}
+
+#[test]
+fn a_cancelled_job_ends_with_its_larder() {
+    // A server that takes connections and never answers.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = server.local_addr().unwrap();
+    let store = format!("s3://bucket/prefix?region=us-east-1&endpoint_url=http://{endpoint}");
+    let job = Job::new()
+        .input("store", &store)
+        .variable("AWS_ACCESS_KEY_ID", "key")
+        .variable("AWS_SECRET_ACCESS_KEY", "secret");
+    let mut node = job.command("main").stdout(Stdio::piped()).spawn().unwrap();
+    let _connection = server.accept().unwrap();
+    // As the runner does, which kills what is still there ten seconds later.
+    for signal in [Signal::INT, Signal::TERM] {
+        kill_process(Pid::from_child(&node), signal).unwrap();
+    }
+    assert_eq!(crate::sandbox::wait(&mut node), Some(0));
+    let log = std::io::read_to_string(node.stdout.take().unwrap()).unwrap();
+    assert!(log.contains("larder restore failed (exit code 130)"), "{log}");
 }
