@@ -16,10 +16,16 @@ fn repository() -> &'static Path {
 /// The documents, relative to the repository.
 fn documents() -> Vec<PathBuf> {
     let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("CHANGELOG.md")];
-    for entry in fs::read_dir(repository().join("docs")).expect("there are documents") {
-        let name = entry.expect("the directory can be read").file_name();
-        if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
-            documents.push(Path::new("docs").join(name));
+    let mut directories = vec![PathBuf::from("docs")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(repository().join(&directory)).expect("there are documents") {
+            let entry = entry.expect("the directory can be read");
+            let path = directory.join(entry.file_name());
+            if entry.path().is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                documents.push(path);
+            }
         }
     }
     documents.sort();
@@ -55,7 +61,7 @@ fn code(prose: &str) -> impl Iterator<Item = &str> {
 /// Whether a piece of code names a file of the repository: a path below one of
 /// its directories.
 fn names_a_file(code: &str) -> bool {
-    const DIRECTORIES: [&str; 5] = ["src/", "tests/", "benches/", "docs/", ".ci/"];
+    const DIRECTORIES: [&str; 6] = ["src/", "tests/", "benches/", "docs/", "action/", ".ci/"];
     DIRECTORIES.iter().any(|directory| code.starts_with(directory))
         && !code.contains(|c: char| c.is_whitespace() || "<>*{}…".contains(c))
 }

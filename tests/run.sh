@@ -41,9 +41,11 @@ command -v cargo > /dev/null || {
     exit 1
 }
 need cc gcc
+need bash bash
 need python3 python3
 need diff diffutils
 need find findutils
+need node nodejs
 component fmt rustfmt rustfmt
 component clippy clippy rust-clippy
 
