@@ -163,7 +163,7 @@ async function run(program, words, env) {
         return result;
     }
     const told = stderr.replace(/^error: /, '').split('\n\n')[0].trim();
-    const why = result ? [result.error, result.hint].filter(Boolean).join('; ') : told;
+    const why = result ? [result.error, result.hint].filter(Boolean).join('; ') : told || 'it told nothing';
     const message = `larder ${words[0]} failed (exit code ${code}): ${why}`;
     throw code === 2 ? new WrongInput(message) : new NoCache(message);
 }
