@@ -16,10 +16,6 @@ async function post() {
         runner.say('larder was not found at the start of the job: nothing is saved');
         return;
     }
-    if (runner.flag('lookup-only')) {
-        runner.say('lookup-only is set: nothing is saved');
-        return;
-    }
     if (runner.state('matched-key') === key) {
         runner.say(`${key} was found at the start of the job: nothing is saved`);
         return;

@@ -6,8 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const COMMANDS: [&str; 10] =
-    ["save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats", "doctor"];
+const COMMANDS: [&str; 12] = [
+    "save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats", "plugin",
+    "assets", "doctor",
+];
+
+/// Commands that have commands.
+const STEPS: [(&str, &[&str]); 1] = [("assets", &["check", "upload"])];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -201,8 +206,11 @@ fn the_command_line_page_names_every_flag() {
         let section = section.unwrap_or_else(|| panic!("docs/cli.md has no section {title}"));
         let mut documented = long_flags(section);
         documented.extend(global.iter().cloned());
-        let missing: Vec<_> =
-            long_flags(&help(&[command])).difference(&documented).cloned().collect();
+        let mut flags = long_flags(&help(&[command]));
+        for (_, steps) in STEPS.iter().filter(|(name, _)| *name == command) {
+            flags.extend(steps.iter().flat_map(|step| long_flags(&help(&[command, step]))));
+        }
+        let missing: Vec<_> = flags.difference(&documented).cloned().collect();
         assert!(missing.is_empty(), "docs/cli.md does not name {missing:?} of {command}");
     }
 }

@@ -120,6 +120,12 @@ impl Run {
     }
 
     #[track_caller]
+    pub(crate) fn prints(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text), "{text:?} is not in: {}", self.stdout);
+        self
+    }
+
+    #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "{text:?} is not in: {}", self.stderr);
         self

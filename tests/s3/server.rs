@@ -171,7 +171,13 @@ impl Bucket {
         body.unwrap().to_vec()
     }
 
-    #[allow(dead_code, reason = "for the soak alone")]
+    #[allow(dead_code, reason = "not for the soak")]
+    pub(crate) fn metadata(&self, key: &str) -> BTreeMap<String, String> {
+        let head = self.server.client.head_object().bucket(&self.name).key(key);
+        let head = self.wait(head.send()).unwrap();
+        head.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
     pub(crate) fn delete(&self, key: &str) {
         let delete = self.server.client.delete_object().bucket(&self.name).key(key);
         self.wait(delete.send()).unwrap();
