@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use anstyle::{AnsiColor, Style};
 use larder::error::Error;
-use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreErrorKind};
+use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
 /// The exit codes; `--help` lists them.
@@ -114,6 +114,7 @@ impl Failure {
                         | Error::InTheWay { .. }
                         | Error::NotInCache { .. }
                         | Error::File(_)
+                        | Error::Store(StoreError { kind: StoreErrorKind::File(_), .. })
                 )
             )
     }
@@ -159,6 +160,7 @@ fn of_store(kind: &StoreErrorKind) -> Exit {
     match kind {
         StoreErrorKind::Denied(_) => Exit::Denied,
         StoreErrorKind::Location(_) => Exit::Usage,
+        StoreErrorKind::File(_) => Exit::Failure,
         StoreErrorKind::Remote(error) => match error.kind {
             RemoteErrorKind::NoBucket => Exit::NoBucket,
             RemoteErrorKind::Denied => Exit::Denied,
