@@ -33,8 +33,8 @@ pub use memory::{Call, MemoryStore, When};
 pub use metered::{Metered, Requests, WireRequests};
 pub use patience::Patience;
 pub use s3::{
-    AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, S3Config, S3Store,
-    Secret,
+    AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, InvalidPlainKey,
+    PlainKey, PlainMeta, S3Config, S3Store, Secret,
 };
 
 /// What tells one state of an object from another: S3's entity tag.

@@ -16,6 +16,7 @@ mod credentials;
 mod fakes;
 mod faults;
 mod http;
+mod plain;
 mod proxy;
 mod round_trip;
 // Sandboxes, trees and their judge are those of the tests on directories.
