@@ -137,7 +137,7 @@ mod tests {
     fn check(files: &[(&str, &str)], expected: Result<&str, &str>) {
         let root = repository(files);
         let found = head(root.path()).map_err(|error| error.to_string());
-        assert_eq!(found.as_deref().map_err(|error| error.as_str()), expected);
+        assert_eq!(found.as_deref().map_err(String::as_str), expected);
     }
 
     #[test]

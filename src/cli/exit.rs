@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use larder::error::Error;
-use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreErrorKind};
+use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
 use super::assets::AssetsFailure;
@@ -145,6 +145,7 @@ impl Failure {
                         | Error::InTheWay { .. }
                         | Error::NotInCache { .. }
                         | Error::File(_)
+                        | Error::Store(StoreError { kind: StoreErrorKind::File(_), .. })
                 ) | Self::NoMount(_)
                     | Self::Assets(_)
             )
@@ -191,6 +192,7 @@ fn of_store(kind: &StoreErrorKind) -> Exit {
     match kind {
         StoreErrorKind::Denied(_) => Exit::Denied,
         StoreErrorKind::Location(_) => Exit::Usage,
+        StoreErrorKind::File(_) => Exit::Failure,
         StoreErrorKind::Remote(error) => match error.kind {
             RemoteErrorKind::NoBucket => Exit::NoBucket,
             RemoteErrorKind::Denied => Exit::Denied,

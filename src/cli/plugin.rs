@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn run(session: &Session, order: &Order) -> Result<Exit, Failure> {
         }
     }
     if let Some(file) = order.output.as_ref().filter(|_| !restored.is_empty()) {
-        tell(file, &restored).map_err(|error| larder::error::Error::from(error))?;
+        tell(file, &restored).map_err(larder::error::Error::from)?;
     }
     Ok(Exit::Success)
 }
@@ -177,7 +177,7 @@ fn put_by(session: &Session, task: &Task) -> Result<(), Failure> {
 fn by_last_names(sources: Vec<WalkSource>) -> Result<Vec<WalkSource>, Failure> {
     let mut renamed: Vec<WalkSource> = vec![];
     for source in sources {
-        let name = source.location.file_name().map(|name| name.as_bytes()).unwrap_or_default();
+        let name = source.location.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
         let path = match RelPath::new(name) {
             Ok(name) if !source.path.is_empty() => name,
             // The working directory itself, or the root.

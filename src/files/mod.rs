@@ -3,11 +3,13 @@
 //! Everything goes through directory handles, one name at a time and never
 //! through a symbolic link: so paths may be longer than the system's limit,
 //! and nothing outside a mount is ever touched, whoever swaps what meanwhile.
+//! [`OpenFile`] alone takes a path as it is: what it reads is in no mount.
 
 mod area;
 mod cursor;
 mod directory;
 mod error;
+mod opened;
 mod read;
 mod stat;
 mod sys;
@@ -21,6 +23,7 @@ pub use directory::{
     open_directory_following, os_name, remove, rename,
 };
 pub use error::FileError;
+pub use opened::OpenFile;
 pub use read::{LargeReader, ReadOutcome, Seen, read_part, read_small};
 pub use stat::{FileStat, FileType, clock_granularity, now};
 pub use sys::raise_open_file_limit;

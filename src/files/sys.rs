@@ -1,10 +1,12 @@
 //! The system calls that larder makes on files, as plain functions.
 //!
 //! What only one system has is here and nowhere else. Names are single names,
-//! resolved in an open directory; but for one that says so, none of these calls follows a symbolic link.
+//! resolved in an open directory; but for those that say so, none of these calls
+//! follows a symbolic link.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
 
@@ -28,6 +30,12 @@ pub(super) fn open_dir_following(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result
 pub(super) fn open_read(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(fs::openat(dir, name, flags, Mode::empty())?)
+}
+
+/// As [`open_read`], by a path whose links are followed.
+pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(fs::open(path, flags, Mode::empty())?)
 }
 
 /// Creates a file that must not exist yet.

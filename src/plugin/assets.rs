@@ -93,7 +93,7 @@ fn location(settings: &Settings<'_>) -> Result<Option<S3Config>, InvalidSetting>
         words.push(("role_session_duration", say("1200s")));
         words.push(("role_arn", role));
     }
-    store(words).map(Some)
+    store(&words).map(Some)
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ fn location(settings: &Settings<'_>) -> Result<S3Config, InvalidSetting> {
     for (setting, word) in STORE {
         words.extend(settings.value(setting)?.map(|value| (*word, value)));
     }
-    store(words)
+    store(&words)
 }
 
 fn scope(settings: &Settings<'_>) -> Result<Scope, InvalidSetting> {

@@ -110,7 +110,7 @@ pub(crate) fn read(
 }
 
 /// The store that these words of a location describe, below [`PREFIX`].
-fn store(words: Vec<(&'static str, Value)>) -> Result<S3Config, InvalidSetting> {
+fn store(words: &[(&'static str, Value)]) -> Result<S3Config, InvalidSetting> {
     let given = words.iter().map(|(word, value)| (*word, value.text.as_str()));
     S3Config::from_words(given.chain([("prefix", PREFIX)])).map_err(|source| {
         let is_named = |word: &str| match &source {

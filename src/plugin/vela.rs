@@ -345,7 +345,7 @@ fn location(settings: &Settings<'_>) -> Result<S3Config, InvalidSetting> {
     }
     words.extend(region.map(|region| ("region", region)));
     words.extend(credentials(settings)?);
-    store(words)
+    store(&words)
 }
 
 /// The access key, if one is given.

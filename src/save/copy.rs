@@ -46,6 +46,7 @@ pub struct CopyReport {
 /// # Errors
 /// [`Error`] says what failed; the other key then holds what it held before, or
 /// the copy.
+#[expect(clippy::needless_pass_by_value, reason = "save, restore and flush take it so, too")]
 pub fn copy(
     store: Arc<dyn Store>,
     request: &CopyRequest,

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::InvalidLocation;
+use crate::files::FileError;
 
 /// The kinds of request a store answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +104,7 @@ impl StoreError {
             ),
             StoreErrorKind::Location(error) => error.hint(),
             StoreErrorKind::Remote(error) => error.hint(),
+            StoreErrorKind::File(error) => error.hint().map(Cow::Borrowed),
             _ => None,
         }
     }
@@ -150,6 +152,9 @@ pub enum StoreErrorKind {
     /// A service over the network failed, or did not let this user do it.
     #[error(transparent)]
     Remote(RemoteError),
+    /// A file of this machine that was to be put cannot be read.
+    #[error("{0}")]
+    File(#[source] FileError),
     /// Any other failure of the file system.
     #[error("{0}")]
     Io(#[source] io::Error),

@@ -25,7 +25,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-mod plain_stub;
 pub use crate::object_key::{InvalidObjectKey, ObjectKey};
 pub use error::{Operation, RemoteError, RemoteErrorKind, StoreError, StoreErrorKind};
 pub use local::{Fsync, LocalStore};
@@ -33,10 +32,9 @@ pub use location::{InvalidLocation, StoreLocation, nearest, open};
 pub use memory::{Call, MemoryStore, When};
 pub use metered::{Metered, Requests, WireRequests};
 pub use patience::Patience;
-pub use plain_stub::{PlainKey, PlainMeta};
 pub use s3::{
-    AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, S3Config, S3Store,
-    Secret,
+    AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, InvalidPlainKey,
+    PlainKey, PlainMeta, S3Config, S3Store, Secret,
 };
 
 /// What tells one state of an object from another: S3's entity tag.

@@ -120,6 +120,7 @@ impl Run {
     }
 
     #[track_caller]
+    #[allow(dead_code, reason = "for the pipelines in tests/s3 alone")]
     pub(crate) fn prints(self, text: &str) -> Self {
         assert!(self.stdout.contains(text), "{text:?} is not in: {}", self.stdout);
         self

@@ -17,6 +17,7 @@ mod fakes;
 mod faults;
 mod http;
 mod pipelines;
+mod plain;
 mod proxy;
 mod round_trip;
 // Sandboxes, trees and their judge are those of the tests on directories.

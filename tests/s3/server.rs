@@ -171,16 +171,37 @@ impl Bucket {
         body.unwrap().to_vec()
     }
 
-    #[allow(dead_code, reason = "not for the soak")]
-    pub(crate) fn metadata(&self, key: &str) -> BTreeMap<String, String> {
-        let head = self.server.client.head_object().bucket(&self.name).key(key);
-        let head = self.wait(head.send()).unwrap();
-        head.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
-    }
-
     pub(crate) fn delete(&self, key: &str) {
         let delete = self.server.client.delete_object().bucket(&self.name).key(key);
         self.wait(delete.send()).unwrap();
+    }
+
+    /// The metadata that an object was put with, its type among it.
+    #[allow(dead_code, reason = "for tests/s3 alone")]
+    pub(crate) fn metadata(&self, key: &str) -> BTreeMap<String, String> {
+        let head = self.server.client.head_object().bucket(&self.name).key(key);
+        let told = self.wait(head.send()).unwrap();
+        let mut found: BTreeMap<_, _> = told.metadata.unwrap_or_default().into_iter().collect();
+        found.extend(told.content_type.map(|text| ("Content-Type".into(), text)));
+        found.extend(told.cache_control.map(|text| ("Cache-Control".into(), text)));
+        found
+    }
+
+    /// The keys of objects of which parts were put, and which nobody completed.
+    #[allow(dead_code, reason = "for tests/s3 alone")]
+    pub(crate) fn uploads(&self) -> Vec<String> {
+        let list = self.server.client.list_multipart_uploads().bucket(&self.name);
+        let found = self.wait(list.send()).unwrap().uploads.unwrap_or_default();
+        found.into_iter().filter_map(|upload| upload.key).collect()
+    }
+
+    /// Puts an object with metadata such as other programs give theirs.
+    #[allow(dead_code, reason = "for tests/s3 alone")]
+    pub(crate) fn put_described(&self, key: &str, body: Vec<u8>) {
+        let put = self.server.client.put_object().bucket(&self.name).key(key).body(body.into());
+        let put =
+            put.metadata("commit", "c0ffee").content_type("text/css").cache_control("no-cache");
+        self.wait(put.send()).unwrap();
     }
 
     /// Lets everyone do, or nobody, such things as `s3:PutObject`.

@@ -23,6 +23,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 use super::clock::Clock;
 use super::config::{Checksums, CredentialSource, S3Config};
 use super::github::GithubToken;
+use super::headers::Headers;
 use crate::store::error::StoreErrorKind;
 
 /// The region in which signatures are made until the bucket says where it is:
@@ -88,6 +89,7 @@ impl Clients {
             .force_path_style(config.uses_path_style(sdk.endpoint_url()))
             .accelerate(config.accelerate)
             .interceptor(clock.clone())
+            .interceptor(Headers::of(config)?)
             .request_checksum_calculation(on_request)
             .response_checksum_validation(on_response)
             // Requests are repeated by this module, which also sees what goes

@@ -9,7 +9,7 @@ use super::S3Store;
 use super::failure::{self, Again, Failure, classify};
 use super::request::Asked;
 use crate::store::error::{RemoteErrorKind, StoreErrorKind};
-use crate::store::{ObjectKey, Operation, Store as _, StoreError, Version};
+use crate::store::{ObjectKey, Operation, Store as _, StoreError, Version, check_batch};
 
 /// The deletes that one conditional delete has sent so far.
 #[derive(Default)]
@@ -52,7 +52,27 @@ fn lacks_condition(failure: &Failure) -> bool {
 }
 
 impl S3Store {
-    pub(super) fn delete_one(&self, key: &ObjectKey) -> Result<(), StoreError> {
+    /// Deletes up to [`MAX_BATCH`](crate::store::MAX_BATCH) objects, and returns
+    /// what became of those that could not be deleted.
+    pub(super) fn delete_batch(&self, keys: &[&str]) -> Result<Vec<StoreError>, StoreError> {
+        let what = keys.first().copied().unwrap_or_default();
+        check_batch(Operation::Delete, what, keys.len())?;
+        match keys {
+            [] => Ok(vec![]),
+            [key] => {
+                self.delete_one(key)?;
+                Ok(vec![])
+            }
+            keys => match self.delete_many(what, keys) {
+                Err(error) if is_unsupported(&error) => {
+                    Ok(keys.iter().filter_map(|key| self.delete_one(key).err()).collect())
+                }
+                result => result,
+            },
+        }
+    }
+
+    fn delete_one(&self, key: &str) -> Result<(), StoreError> {
         self.run(Operation::Delete, key, Asked::Delete, async |_| {
             match self.send_delete(key, None).await {
                 Err(failure) if matches!(failure.kind, StoreErrorKind::NotFound) => Ok(()),
@@ -61,15 +81,13 @@ impl S3Store {
         })
     }
 
-    async fn send_delete(&self, key: &ObjectKey, only: Option<&Version>) -> Result<(), Failure> {
+    async fn send_delete(&self, key: &str, only: Option<&Version>) -> Result<(), Failure> {
         let sent = self
             .client()
             .delete_object()
             .bucket(&self.config.bucket)
-            .key(self.name(key.as_str()))
+            .key(self.name(key))
             .set_if_match(only.map(|version| version.as_str().to_owned()))
-            .set_request_payer(self.config.payer())
-            .set_expected_bucket_owner(self.config.expected_owner.clone())
             .send()
             .await;
         sent.map(|_| ()).map_err(|error| classify(&error))
@@ -125,18 +143,14 @@ impl S3Store {
         self.counters.add(Asked::Delete, sent.count.get());
         // Until it is known better, also if the time limit ends this here.
         let before = sent.may_have_worked.replace(true);
-        let result = self.send_delete(key, only).await;
+        let result = self.send_delete(key.as_str(), only).await;
         if result.as_ref().is_err_and(|failure| !failure.may_have_worked()) {
             sent.may_have_worked.set(before);
         }
         result
     }
 
-    pub(super) fn delete_many(
-        &self,
-        what: &str,
-        keys: &[ObjectKey],
-    ) -> Result<Vec<StoreError>, StoreError> {
+    fn delete_many(&self, what: &str, keys: &[&str]) -> Result<Vec<StoreError>, StoreError> {
         let within = self.name("");
         let invalid = |error: aws_sdk_s3::error::BuildError| {
             let kind = StoreErrorKind::Io(std::io::Error::other(error));
@@ -144,7 +158,7 @@ impl S3Store {
         };
         let mut batch = Delete::builder().quiet(true);
         for key in keys {
-            let object = ObjectIdentifier::builder().key(self.name(key.as_str())).build();
+            let object = ObjectIdentifier::builder().key(self.name(key)).build();
             batch = batch.objects(object.map_err(invalid)?);
         }
         let batch = batch.build().map_err(invalid)?;
@@ -154,8 +168,6 @@ impl S3Store {
                 .delete_objects()
                 .bucket(&self.config.bucket)
                 .delete(batch.clone())
-                .set_request_payer(self.config.payer())
-                .set_expected_bucket_owner(self.config.expected_owner.clone())
                 .send()
                 .await;
             sent.map_err(|error| classify(&error))
@@ -175,7 +187,7 @@ impl S3Store {
     }
 }
 
-pub(super) fn is_unsupported(error: &StoreError) -> bool {
+fn is_unsupported(error: &StoreError) -> bool {
     matches!(&error.kind, StoreErrorKind::Remote(error)
         if error.kind == RemoteErrorKind::Unsupported)
 }

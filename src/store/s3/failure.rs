@@ -129,6 +129,10 @@ where
             Kind::NotS3,
             format!("the endpoint answers with a web page (HTTP {status})"),
         )),
+        (200..300, None) => StoreErrorKind::Remote(RemoteError::new(
+            Kind::Network,
+            format!("the answer ended before it said what was done (HTTP {status})"),
+        )),
         (_, code) => meaning(status, code, message, region.as_deref()),
     };
     let throttled = matches!(status, 429 | 503)
@@ -137,7 +141,7 @@ where
             Some("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded")
         );
     // Part of an answer may come with status 200 and end as no XML at all.
-    let broken = matches!(error, SdkError::ResponseError(_)) && status < 300;
+    let broken = status < 300 && code.is_none() && !is_html(response);
     let again = if throttled {
         Again::Slower
     } else if broken
@@ -356,6 +360,17 @@ mod tests {
         assert_eq!(busy.retry_after, Some(Duration::from_secs(7)));
         let for_ever = answered(503, Some("SlowDown"), &[("retry-after", "86400")]);
         assert_eq!(for_ever.retry_after, Some(Duration::from_secs(60)));
+    }
+
+    /// Copies, and objects made of parts, are answered before they are done.
+    #[test]
+    fn success_that_says_nothing_more_is_a_broken_answer() {
+        let broken = answered(200, None, &[]);
+        assert_eq!((kind(&broken), broken.again), (Some(Kind::Network), Again::Yes));
+        let refused = answered(200, Some("AccessDenied"), &[]);
+        assert_eq!(refused.again, Again::No);
+        let page = answered(200, None, &[("content-type", "text/html")]);
+        assert_eq!((kind(&page), page.again), (Some(Kind::NotS3), Again::No));
     }
 
     #[test]

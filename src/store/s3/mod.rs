@@ -7,15 +7,23 @@
 //!
 //! Calls block their thread; a runtime of the store's own drives the sockets.
 
+mod body;
 mod client;
 mod clock;
 mod config;
+mod copy;
 mod delete;
+mod escape;
 mod failure;
+mod get;
 mod github;
+mod headers;
 mod limiter;
+mod parts;
+mod plain;
+mod plain_key;
+mod put;
 mod request;
-mod transfer;
 mod words;
 
 use std::fmt;
@@ -36,11 +44,15 @@ use super::{
     WireRequests, check_batch,
 };
 use crate::sync::lock;
+use body::{Body, Contents};
 pub use config::{
     AssumeRole, CacheMode, Checksums, CredentialSource, CustomerKey, Encryption, S3Config, Secret,
 };
 use failure::{Again, Failure, classify};
 use limiter::Limiter;
+pub use plain::PlainMeta;
+pub use plain_key::{InvalidPlainKey, PlainKey};
+use put::Put;
 use request::{Asked, Counters};
 pub(super) use words::words;
 
@@ -58,6 +70,7 @@ pub struct S3Store {
     patience: Patience,
     counters: Counters,
     clock: clock::Clock,
+    cuts: copy::Cuts,
     /// Whether conditional puts are believed to be honoured.
     conditional: AtomicBool,
     /// The same of conditional deletes, which fewer services have.
@@ -102,6 +115,7 @@ impl S3Store {
             patience,
             counters: Counters::default(),
             clock,
+            cuts: copy::Cuts::default(),
             conditional,
             conditional_deletes: AtomicBool::new(true),
         })
@@ -190,11 +204,10 @@ impl Store for S3Store {
     }
 
     fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<Version, StoreError> {
+        let body = Body::Sent(Contents::Bytes(body));
         // What tells, after an answer was lost, whether the object that is
         // there is this very one.
-        let nonce = ulid::Ulid::generate().to_string();
-        let put = transfer::Put { key, body, nonce: &nonce };
-        if put.is_long() { self.put_in_parts(&put, &mode) } else { self.put_at_once(&put, &mode) }
+        self.put_object(&Put { key: key.as_str(), body, metadata: put::nonce() }, &mode)
     }
 
     fn list(
@@ -223,8 +236,6 @@ impl Store for S3Store {
                     .prefix(self.name(prefix))
                     .set_start_after(after.clone())
                     .max_keys(i32::try_from(room).unwrap_or(1000))
-                    .set_request_payer(self.config.payer())
-                    .set_expected_bucket_owner(self.config.expected_owner.clone())
                     .send()
                     .await;
                 sent.map_err(|error| classify(&error))
@@ -248,21 +259,8 @@ impl Store for S3Store {
     }
 
     fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<StoreError>, StoreError> {
-        let what = keys.first().map_or_else(String::new, ToString::to_string);
-        check_batch(Operation::Delete, &what, keys.len())?;
-        match keys {
-            [] => Ok(vec![]),
-            [key] => {
-                self.delete_one(key)?;
-                Ok(vec![])
-            }
-            keys => match self.delete_many(&what, keys) {
-                Err(error) if delete::is_unsupported(&error) => {
-                    Ok(keys.iter().filter_map(|key| self.delete_one(key).err()).collect())
-                }
-                result => result,
-            },
-        }
+        let keys: Vec<_> = keys.iter().map(ObjectKey::as_str).collect();
+        self.delete_batch(&keys)
     }
 
     fn delete_if_match(&self, key: &ObjectKey, version: &Version) -> Result<(), StoreError> {

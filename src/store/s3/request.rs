@@ -30,6 +30,10 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// The slowest upload that is not given up, in bytes per second.
 const SLOWEST_UPLOAD: u64 = 128 << 10;
 
+/// The slowest copy that is waited for, in bytes per second: within a server
+/// that is slow, and over twenty minutes for what one request may copy.
+const SLOWEST_COPY: u64 = 4 << 20;
+
 /// Kinds of requests, as S3 bills them.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
@@ -37,6 +41,8 @@ pub(super) enum Asked {
     Head,
     /// With the bytes that are sent.
     Put(u64),
+    /// With the bytes that the server copies.
+    Copy(u64),
     List,
     Delete,
 }
@@ -55,7 +61,7 @@ impl Counters {
     pub(super) fn add(&self, asked: Asked, attempt: u32) {
         let counter = match asked {
             Asked::Get | Asked::Head => &self.get,
-            Asked::Put(_) => &self.put,
+            Asked::Put(_) | Asked::Copy(_) => &self.put,
             Asked::List => &self.list,
             Asked::Delete => &self.delete,
         };
@@ -174,6 +180,9 @@ impl S3Store {
             Asked::Head | Asked::List | Asked::Delete => self.config.read_timeout * 2,
             Asked::Put(len) => {
                 self.config.read_timeout * 2 + Duration::from_secs(len / SLOWEST_UPLOAD)
+            }
+            Asked::Copy(len) => {
+                self.config.read_timeout * 2 + Duration::from_secs(len / SLOWEST_COPY)
             }
         };
         match self.patience.deadline {

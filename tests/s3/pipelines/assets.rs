@@ -84,7 +84,10 @@ fn commit(root: &Path) -> String {
 fn clone(from: &Runner) -> Runner {
     let next = from.another();
     let (source, target) = (from.sandbox().work("repo-name"), next.sandbox().work("repo-name"));
-    git(next.sandbox().work("").as_path(), &["clone", "-q", source.to_str().unwrap(), target.to_str().unwrap()]);
+    git(
+        next.sandbox().work("").as_path(),
+        &["clone", "-q", source.to_str().unwrap(), target.to_str().unwrap()],
+    );
     next
 }
 
@@ -104,7 +107,10 @@ fn the_page() {
     repository(&root);
     let first = git(&root, &["rev-parse", "HEAD"]);
 
-    runner.run(&mut task(&runner, check)).ok().prints("no packages are stored; they have to be built");
+    runner
+        .run(&mut task(&runner, check))
+        .ok()
+        .prints("no packages are stored; they have to be built");
     let left = |runner: &Runner, name: &str| {
         std::fs::read_to_string(runner.sandbox().work("packages").join(name)).ok()
     };
@@ -252,7 +258,10 @@ fn exit_codes_are_those_of_the_asset_manager() {
 
     let mut foreign = runner.entrypoint(&["plugin", "check"]);
     foreign.env("PLUGIN_BUCKET", "b");
-    runner.run(&mut foreign).exits(2).says("is one of the asset manager, but these are settings of drone");
+    runner
+        .run(&mut foreign)
+        .exits(2)
+        .says("is one of the asset manager, but these are settings of drone");
     let mut stepless = runner.entrypoint(&["plugin"]);
     stepless.env("PACKAGE_ASSETS_BUCKET", "bucket");
     runner.run(&mut stepless).exits(2).says("larder plugin check");
@@ -269,7 +278,17 @@ fn natively() {
         command.env("LARDER_STORE", runner.sandbox().path("store"));
         runner.run(&mut command)
     };
-    let check = ["--json", "assets", "check", "--repository", "src", "--filter", "lambdas/** x", "--packages", "out"];
+    let check = [
+        "--json",
+        "assets",
+        "check",
+        "--repository",
+        "src",
+        "--filter",
+        "lambdas/** x",
+        "--packages",
+        "out",
+    ];
     let report = run(&check).ok().json();
     assert_eq!(report["found"], Value::Null);
     plant(&runner.sandbox().work("out/deep"), 4, 7);

@@ -30,7 +30,8 @@ fn step(runner: &Runner, settings: &Value) -> Command {
     command.envs(BUILD);
     let keys = &runner.job.bucket.server.keys;
     let inner = settings.get("settings").and_then(Value::as_object);
-    let outer = settings.as_object().unwrap().iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
+    let outer =
+        settings.as_object().unwrap().iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
     for (name, value) in outer.chain(inner.into_iter().flatten()) {
         let value = encode(value)
             .replace("${AWS_ACCESS_KEY_ID}", &keys.access_key)
@@ -208,8 +209,9 @@ fn endpoint_and_path_style() {
     let Some(runner) = Runner::new() else { return };
     plant(&runner.sandbox().work("a"), 3, 1);
     let url = runner.job.proxy.url();
-    let settings =
-        format!("  rebuild: true\n  cache: a\n  endpoint: {url}\n  path_style: true\n  region: us-east-1\n");
+    let settings = format!(
+        "  rebuild: true\n  cache: a\n  endpoint: {url}\n  path_style: true\n  region: us-east-1\n"
+    );
     let mut step = step(&runner, &written(&runner, &settings));
     runner.run(step.env_remove("AWS_ENDPOINT_URL")).ok();
     assert_eq!(runner.caches(), ["octo/app a"]);
@@ -224,7 +226,9 @@ fn a_flush_takes_old_caches_of_the_repository() {
     }
     run(&runner, "  flush: true\n", &[]).ok().prints("0 caches removed, 2 kept");
     std::thread::sleep(std::time::Duration::from_secs(2));
-    run(&runner, "  flush: true\n  flush_age: 1s\n", &[]).ok().prints("removed: a in scope octo/app,");
+    run(&runner, "  flush: true\n  flush_age: 1s\n", &[])
+        .ok()
+        .prints("removed: a in scope octo/app,");
     assert_eq!(runner.caches(), ["octo/app2 a"]);
 }
 

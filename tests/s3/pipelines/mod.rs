@@ -139,12 +139,14 @@ impl Runner {
     /// The caches in the bucket, as `scope key`.
     fn caches(&self) -> Vec<String> {
         let store = format!("s3://{}/larder", self.bucket());
-        let mut list = self.entrypoint_with_keys(&["--json", "--store", &store, "list", "--all-scopes"]);
+        let mut list =
+            self.entrypoint_with_keys(&["--json", "--store", &store, "list", "--all-scopes"]);
         let listed = self.run(&mut list).ok().json();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let caches = listed["caches"].as_array().unwrap().iter();
-        let mut caches: Vec<String> =
-            caches.map(|cache| format!("{} {}", text(&cache["scope"]), text(&cache["key"]))).collect();
+        let mut caches: Vec<String> = caches
+            .map(|cache| format!("{} {}", text(&cache["scope"]), text(&cache["key"])))
+            .collect();
         caches.sort();
         caches
     }

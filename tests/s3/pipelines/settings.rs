@@ -53,7 +53,11 @@ fn mistakes_are_told() {
         "the environment has settings of several systems: drone, vela",
         "say which with LARDER_PLUGIN",
     );
-    check(&[("LARDER_PLUGIN", "circle")], "LARDER_PLUGIN is \"circle\", which is no system", "it is one of");
+    check(
+        &[("LARDER_PLUGIN", "circle")],
+        "LARDER_PLUGIN is \"circle\", which is no system",
+        "it is one of",
+    );
     check(
         &[("PLUGIN_BUKCET", "b")],
         "unknown setting PLUGIN_BUKCET",
@@ -65,5 +69,8 @@ fn mistakes_are_told() {
         "it takes restore, rebuild or flush",
     );
     let json = plugin(&[("PLUGIN_X", "1")], &["--json"]).exits(2).json();
-    assert_eq!((json["error"].as_str(), json["exit_code"].as_u64()), (Some("unknown setting PLUGIN_X"), Some(2)));
+    assert_eq!(
+        (json["error"].as_str(), json["exit_code"].as_u64()),
+        (Some("unknown setting PLUGIN_X"), Some(2))
+    );
 }

@@ -181,8 +181,9 @@ fn path_filename_and_level() {
     write(tree.join("text"), &text);
     let stored = |level: &str| {
         let key = format!("level{level}");
-        let parameters =
-            format!("  action: rebuild\n  mount: m\n  path: shared/{key}\n  compression_level: {level}\n");
+        let parameters = format!(
+            "  action: rebuild\n  mount: m\n  path: shared/{key}\n  compression_level: {level}\n"
+        );
         run(&runner, &parameters).ok();
         let objects = runner.job.bucket.objects();
         for pack in objects.keys().filter(|key| !key.ends_with("/format")) {
@@ -206,7 +207,9 @@ fn timeouts_and_log_levels() {
     run(&runner, "  action: rebuild\n  mount: m\n  timeout: 1ms\n")
         .exits(5)
         .says("gave up after 1ms");
-    run(&runner, "  action: rebuild\n  mount: m\n  timeout: 0\n").exits(2).says("PARAMETER_TIMEOUT");
+    run(&runner, "  action: rebuild\n  mount: m\n  timeout: 0\n")
+        .exits(2)
+        .says("PARAMETER_TIMEOUT");
     let quiet = run(&runner, "  action: rebuild\n  mount: m\n  log_level: error\n").ok();
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     run(&runner, "  action: restore\n  log_level: debug\n").ok().says("requests: ");
@@ -232,7 +235,10 @@ fn files_stand_for_variables() {
         write(path, format!("{text}\n"));
     }
     let mut command = runner.entrypoint(&["plugin"]);
-    runner.run(command.envs(BUILD).env("LARDER_PLUGIN_FILES", &files)).ok().prints("saved archive.tgz");
+    runner
+        .run(command.envs(BUILD).env("LARDER_PLUGIN_FILES", &files))
+        .ok()
+        .prints("saved archive.tgz");
     let mut command = runner.entrypoint(&["plugin"]);
     command.envs(BUILD).env("LARDER_PLUGIN_FILES", &files).env("S3_CACHE_ACTION", "restore");
     runner.run(&mut command).ok().prints("restored archive.tgz");
