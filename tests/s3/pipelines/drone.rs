@@ -65,7 +65,7 @@ fn page(page: &str) {
     runner.run(&mut step(&runner, restore)).ok().prints("There is no cache for vendor/bundle\n");
     assert!(!bundle.exists());
     plant(&bundle, 60, 1);
-    runner.run(&mut step(&runner, rebuild)).ok().prints("saved vendor/bundle: 60 files");
+    runner.run(&mut step(&runner, rebuild)).ok().prints("saved vendor/bundle: 63 files");
     assert_eq!(runner.caches(), ["octo/app vendor/bundle"]);
     runner.assert_all_below(&["larder/"]);
     let packs = runner.packs();
@@ -74,7 +74,7 @@ fn page(page: &str) {
     // The next build, elsewhere, gets all of it back, and uploads nothing new.
     let next = runner.another();
     for restore in [&pipelines[0][0], &pipelines[2][0]] {
-        next.run(&mut step(&next, restore)).ok().prints("restored vendor/bundle: 60 files");
+        next.run(&mut step(&next, restore)).ok().prints("restored vendor/bundle: 63 files");
         assert_same(&bundle, &next.sandbox().work("vendor/bundle"));
     }
     for rebuild in [&pipelines[0][1], &pipelines[1][0]] {
@@ -84,7 +84,7 @@ fn page(page: &str) {
 
     // A build that changes something stores that.
     write(next.sandbox().work("vendor/bundle/new"), "new");
-    next.run(&mut step(&next, &pipelines[1][0])).ok().prints("saved vendor/bundle: 61 files");
+    next.run(&mut step(&next, &pipelines[1][0])).ok().prints("saved vendor/bundle: 64 files");
     remove(&bundle);
     runner.run(&mut step(&runner, &pipelines[2][0])).ok();
     assert_same(&next.sandbox().work("vendor/bundle"), &bundle);
@@ -123,7 +123,7 @@ fn every_path_is_a_cache_of_its_own() {
         plant(&runner.sandbox().work(name), 10, seed);
     }
     let rebuilt = run(&runner, "  rebuild: true\n  cache: [a, nowhere, b/c]\n", &[]).ok();
-    rebuilt.prints("There is nothing to cache for nowhere\n").prints("saved b/c: 10 files");
+    rebuilt.prints("There is nothing to cache for nowhere\n").prints("saved b/c: 12 files");
     assert_eq!(runner.caches(), ["octo/app a", "octo/app b/c"]);
 
     let next = runner.another();
@@ -258,7 +258,7 @@ fn a_directory_can_be_the_store() {
     let mut step = runner.entrypoint(&["plugin"]);
     step.envs(BUILD).env("LARDER_STORE", &store);
     step.envs([("PLUGIN_CACHE", "a"), ("PLUGIN_REBUILD", "true")]);
-    runner.run(&mut step).ok().prints("saved a: 3 files");
+    runner.run(&mut step).ok().prints("saved a: 4 files");
     assert!(store.join("format").exists());
     assert_eq!(runner.job.bucket.objects().len(), 0);
 }
