@@ -12,6 +12,8 @@ const { NoCache, WrongInput, addPath, group, input, say } = require('./runner.js
 
 /** Node's words for machines and systems, in those of the releases. */
 const MACHINES = { x64: 'x86_64', arm64: 'aarch64' };
+/** larder's exit code for damaged or missing data. */
+const DAMAGED = 4;
 const SYSTEMS = { linux: 'linux', darwin: 'macos' };
 
 function isProgram(file) {
@@ -165,7 +167,7 @@ async function run(program, words, env) {
     const told = stderr.replace(/^error: /, '').split('\n\n')[0].trim();
     const why = result ? [result.error, result.hint].filter(Boolean).join('; ') : told || 'it told nothing';
     const message = `larder ${words[0]} failed (exit code ${code}): ${why}`;
-    throw code === 2 ? new WrongInput(message) : new NoCache(message);
+    throw code === 2 ? new WrongInput(message) : new NoCache(message, code === DAMAGED);
 }
 
 function execute(program, words, env) {

@@ -27,7 +27,8 @@ async function post() {
     if (paths.length === 0) {
         throw new runner.NoCache(`nothing matches the input path: ${key} is not saved`);
     }
-    const flags = [`--key=${key}`, '--if-absent', '--allow-missing'];
+    const how = runner.state('damaged') === 'true' ? '--no-reuse' : '--if-absent';
+    const flags = [`--key=${key}`, how, '--allow-missing'];
     flags.push(...excludes.map((glob) => `--exclude=${glob}`));
     const result = await larder.run(program, ['save', ...flags, '--', ...paths], env);
     tell(key, result);

@@ -12,7 +12,13 @@ const fs = require('node:fs');
 class WrongInput extends Error {}
 
 /** A cache cannot be had here and now: a warning, and the job goes on without. */
-class NoCache extends Error {}
+class NoCache extends Error {
+    /** `damaged` says that the store has a cache which is of no use. */
+    constructor(message, damaged = false) {
+        super(message);
+        this.damaged = damaged;
+    }
+}
 
 /** The runner upper-cases names, and keeps their hyphens. */
 function input(name) {

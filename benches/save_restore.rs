@@ -96,6 +96,7 @@ fn save_tree(store: &Arc<dyn Store>, tree: &Path, records: Option<Records>) -> S
         allow_missing: false,
         skip_unreadable: false,
         reuse: true,
+        check_packs: false,
         lifetime: larder::format::Lifetime::ByPolicy,
         refresh_after: std::time::Duration::MAX,
         records,

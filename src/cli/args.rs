@@ -250,6 +250,11 @@ pub(super) struct Save {
     #[arg(long)]
     pub(super) no_reuse: bool,
 
+    /// Ask whether the packs are still there that the nearest caches rely on, and upload anew
+    /// what is gone
+    #[arg(long)]
+    pub(super) check_packs: bool,
+
     /// Record owners and groups
     #[arg(long)]
     pub(super) owner: bool,

@@ -166,6 +166,8 @@ fn put_by(session: &Session, task: &Task) -> Result<(), Failure> {
         sources = by_last_names(sources)?;
     }
     let mut request = SaveRequest::new(session.scope.clone(), key.clone(), sources);
+    // Buckets of CI systems have rules that delete by age, made for archives.
+    request.check_packs = true;
     request.level = level.unwrap_or(compression::DEFAULT_LEVEL);
     request.refresh_after = session.refresh_after();
     request.records = session.records(&args::Record { no_stat_record: false });

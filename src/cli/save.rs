@@ -105,6 +105,7 @@ fn request(session: &Session, arguments: &args::Save, key: Key) -> Result<SaveRe
         allow_missing: arguments.allow_missing,
         skip_unreadable: arguments.skip_unreadable,
         reuse: !arguments.no_reuse,
+        check_packs: arguments.check_packs,
         lifetime: match (arguments.pin, arguments.ttl) {
             (true, _) => Lifetime::Pinned,
             (false, Some(ttl)) => Lifetime::For(ttl),

@@ -101,7 +101,8 @@ fn reliable(
 ) -> Result<Option<(StoredManifest, u64)>, Error> {
     // After the manifest, which is all that this save relies on.
     let state = repository.gc_state()?.state;
-    let view = View::look(repository, [&source], state, context)?;
+    // Nobody is at hand who could save it again if a pack were gone.
+    let view = View::look(repository, [&source], state, true, context)?;
     let packs = source.manifest.chunks.packs();
     let is_reliable = packs.iter().all(|pack| !view.avoid.contains(pack));
     Ok(is_reliable.then_some((source, view.state.epoch)))

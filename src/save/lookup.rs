@@ -206,6 +206,7 @@ mod tests {
                 allow_missing: false,
                 skip_unreadable: false,
                 reuse: true,
+                check_packs: false,
                 lifetime: Lifetime::ByPolicy,
                 refresh_after: Duration::MAX,
                 records: None,

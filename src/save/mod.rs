@@ -64,6 +64,10 @@ pub struct SaveRequest {
     /// Reuse chunks that are in the store. Without it, everything is uploaded
     /// anew, which heals a cache whose packs were damaged.
     pub reuse: bool,
+    /// Ask for the packs of the nearest manifests before relying on them: where
+    /// something else than a flush deletes objects, such as a rule of a bucket's
+    /// lifecycle, that mends a cache whose packs are gone.
+    pub check_packs: bool,
     /// How long the cache is to live.
     pub lifetime: Lifetime,
     /// How long ago a cache that turns out unchanged may have been used last
@@ -91,6 +95,7 @@ impl SaveRequest {
             allow_missing: false,
             skip_unreadable: false,
             reuse: true,
+            check_packs: false,
             lifetime: Lifetime::ByPolicy,
             refresh_after: REFRESH_AFTER,
             records: None,

@@ -58,6 +58,7 @@ pub(super) fn open_and_read_near(
     } else {
         (None, vec![])
     };
-    let view = View::look(&repository, own.iter().chain(&near), state, context)?;
+    let manifests = own.iter().chain(&near);
+    let view = View::look(&repository, manifests, state, request.check_packs, context)?;
     Ok(Near { repository: Some(repository), own, near, view })
 }

@@ -27,17 +27,19 @@ pub(super) struct View {
 
 impl View {
     /// Looks, after the manifest of the save's own key was read (S1), and asks
-    /// for the packs of manifests that are too old to vouch for them (S2).
+    /// for the packs of manifests that are too old to vouch for them (S2), or of
+    /// all, if something else than a flush may have deleted packs.
     pub(super) fn look<'a>(
         repository: &Repository,
         manifests: impl IntoIterator<Item = &'a StoredManifest>,
         state: GcState,
+        ask_for_all: bool,
         context: Context<'_>,
     ) -> Result<Self, Error> {
         let mut avoid = state.listed();
         let mut doubtful = BTreeSet::new();
         for stored in manifests {
-            if !vouches(&stored.manifest, state.epoch) {
+            if ask_for_all || !vouches(&stored.manifest, state.epoch) {
                 doubtful.extend(stored.manifest.chunks.packs());
             }
         }

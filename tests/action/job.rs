@@ -73,11 +73,9 @@ impl Job {
     /// A job that uses the action in a directory of the repository.
     pub(crate) fn of(directory: &'static str) -> Self {
         let sandbox = Sandbox::new();
-        for name in ["a.txt", "sub/b.txt", "sub/c.log"] {
-            write(sandbox.work("tree").join(name), name);
-        }
         let store = sandbox.store();
         let mut job = Self { sandbox, directory, variables: BTreeMap::new() };
+        job.plant();
         for (name, default) in definition(directory).inputs {
             job = job.input(&name, &default);
         }
@@ -85,6 +83,13 @@ impl Job {
             .input("key", "npm-1")
             .input("larder", env!("CARGO_BIN_EXE_larder"))
             .input("store", &format!("file://{}?sync=never", store.display()))
+    }
+
+    /// What the steps between the action's first and its last make.
+    pub(crate) fn plant(&self) {
+        for name in ["a.txt", "sub/b.txt", "sub/c.log"] {
+            write(self.sandbox.work("tree").join(name), name);
+        }
     }
 
     /// The same with another value of an input.

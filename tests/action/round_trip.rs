@@ -147,6 +147,12 @@ fn a_broken_store_is_a_warning_and_a_miss() {
     let main = job.main().warns("larder restore failed (exit code 4)");
     assert_eq!(main.hit(), ("", ""));
     assert!(job.tree().is_empty());
+    // A key is not overwritten, but this one nobody can use.
+    job.plant();
+    assert!(said(&job.post().ok(), "saved npm-1"));
+    let mut job = job.next();
+    assert_eq!(job.main().ok().hit(), ("true", "npm-1"));
+    assert_eq!(job.tree(), TREE);
 
     let dead = "s3://bucket/prefix?region=us-east-1&endpoint_url=http://127.0.0.1:9";
     let mut job = Job::new()

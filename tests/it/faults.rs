@@ -38,6 +38,7 @@ pub(crate) fn save_request(tree: &Path) -> SaveRequest {
         allow_missing: false,
         skip_unreadable: false,
         reuse: true,
+        check_packs: false,
         lifetime: Lifetime::ByPolicy,
         refresh_after: DAY,
         records: None,

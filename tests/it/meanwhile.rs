@@ -10,7 +10,7 @@ use larder::flush::{FlushRequest, Reason, flush};
 use larder::restore::{Hit, RestoreRequest, restore};
 use larder::save::{SaveRequest, save};
 use larder::store::{
-    MemoryStore, Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError,
+    Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError,
     Version,
 };
 
@@ -18,31 +18,43 @@ use crate::faults::{restore_request, save_request, sound, with_context};
 use crate::flush::{DAY, HOUR, World, flush_request, removed};
 
 /// A store to which something happens in the instant before a request.
-struct Meanwhile<F> {
-    store: Arc<MemoryStore>,
+pub(crate) struct Meanwhile<F> {
+    store: Arc<dyn Store>,
     /// The request, by its kind and what its key begins with.
     before: (Operation, &'static str),
     happens: Mutex<Option<F>>,
 }
 
 impl<F: FnOnce() + Send> Meanwhile<F> {
-    fn new(world: &World, before: (Operation, &'static str), happens: F) -> Arc<Self> {
-        let happens = Mutex::new(Some(happens));
-        Arc::new(Self { store: Arc::clone(&world.store), before, happens })
+    pub(crate) fn new(
+        world: &World,
+        before: (Operation, &'static str),
+        happens: F,
+    ) -> Arc<Self> {
+        Self::over(world.store.clone(), before, happens)
     }
 
-    fn has_happened(&self) -> bool {
+    /// Over another store, in which more can happen.
+    pub(crate) fn over(
+        store: Arc<dyn Store>,
+        before: (Operation, &'static str),
+        happens: F,
+    ) -> Arc<Self> {
+        Arc::new(Self { store, before, happens: Mutex::new(Some(happens)) })
+    }
+
+    pub(crate) fn has_happened(&self) -> bool {
         self.happens.lock().unwrap().is_none()
     }
 
-    fn ask(&self, operation: Operation, key: &str) -> &MemoryStore {
+    fn ask(&self, operation: Operation, key: &str) -> &dyn Store {
         if self.before.0 == operation
             && key.starts_with(self.before.1)
             && let Some(happens) = self.happens.lock().unwrap().take()
         {
             happens();
         }
-        &self.store
+        &*self.store
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) enum Role {
         tree: usize,
         lifetime: Lifetime,
         reuse: bool,
+        check_packs: false,
     },
     /// By the key, or, without one, by the beginning of keys.
     Restore {

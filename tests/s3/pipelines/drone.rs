@@ -247,6 +247,10 @@ fn a_damaged_cache_is_a_missing_one() {
         .says("warning: not used: ")
         .prints("There is no sound cache for a\n");
     assert!(!next.sandbox().work("a").exists());
+    // The next rebuild of the very same files mends it.
+    run(&runner, "  rebuild: true\n  cache: [a]\n", &[]).ok().prints("saved a: 4 files");
+    run(&next, "  restore: true\n  cache: [a]\n", &[]).ok();
+    assert_same(&runner.sandbox().work("a"), &next.sandbox().work("a"));
 }
 
 /// A store in a directory of the host, and no bucket at all.
