@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use larder::flush::Reason;
 use larder::format::Lifetime;
-use larder::restore::Hit;
+use larder::restore::{Hit, RestoreRequest, restore};
 use larder::save::{CopyReport, CopyRequest, copy};
 use larder::store::{MemoryStore, Operation, Store};
 
-use crate::faults::{save_request, sound, with_context};
+use crate::faults::{restore_request, save_request, sound, with_context};
 use crate::flush::{DAY, World, removed};
 use crate::meanwhile::Meanwhile;
+use crate::support::contents;
 
 fn request(world: &World) -> CopyRequest {
     CopyRequest {
@@ -141,4 +142,36 @@ fn only_the_own_copy_is_taken_back() {
     assert_eq!(copied(&world, outer.clone()), None);
     assert!(outer.has_happened());
     assert_eq!(world.restore("b", &other), Hit::Exact);
+}
+
+/// Whatever request is its last: the other key has what it had, or all of the copy.
+#[test]
+fn a_copy_is_killed_at_every_request() {
+    for life in 0.. {
+        let world = World::new();
+        let (a, old) = (world.tree("a"), world.tree("old"));
+        world.save("a", &a);
+        world.save("b", &old);
+        world.store.die_after(life);
+        let copied = with_context(|context| copy(world.store.clone(), &request(&world), context));
+        world.store.clear_faults();
+        sound(&world.store);
+        let holds = |tree: &std::path::Path| {
+            let out = world.sandbox.path("got");
+            let restored =
+                RestoreRequest { keys: vec!["b".parse().unwrap()], ..restore_request(&out) };
+            with_context(|context| restore(world.store.clone(), &restored, context)).unwrap();
+            // By what they hold: no two files of the trees are the same.
+            let bodies = |root| contents(root).into_values().collect::<Vec<_>>();
+            let same = bodies(&out.join("tree")) == bodies(tree);
+            std::fs::remove_dir_all(&out).unwrap();
+            same
+        };
+        if let Ok(Some(_)) = copied {
+            assert!(holds(&a));
+            assert!(life > 4, "a copy takes more requests than {life}");
+            return;
+        }
+        assert!(copied.is_err() && (holds(&a) || holds(&old)), "{copied:?} after {life}");
+    }
 }

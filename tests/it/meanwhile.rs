@@ -10,8 +10,7 @@ use larder::flush::{FlushRequest, Reason, flush};
 use larder::restore::{Hit, RestoreRequest, restore};
 use larder::save::{SaveRequest, save};
 use larder::store::{
-    Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError,
-    Version,
+    Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store, StoreError, Version,
 };
 
 use crate::faults::{restore_request, save_request, sound, with_context};
@@ -26,11 +25,7 @@ pub(crate) struct Meanwhile<F> {
 }
 
 impl<F: FnOnce() + Send> Meanwhile<F> {
-    pub(crate) fn new(
-        world: &World,
-        before: (Operation, &'static str),
-        happens: F,
-    ) -> Arc<Self> {
+    pub(crate) fn new(world: &World, before: (Operation, &'static str), happens: F) -> Arc<Self> {
         Self::over(world.store.clone(), before, happens)
     }
 

@@ -6,7 +6,8 @@ use larder::flush::{RepairReport, RepairRequest, repair};
 use larder::format::{GcState, Layout, Location, References};
 use larder::ids::{ChunkId, PackId};
 use larder::restore::Hit;
-use larder::store::{ObjectKey, PutMode, Store, list_all};
+use larder::save::{SaveRequest, save};
+use larder::store::{Call, ObjectKey, Operation, PutMode, Store, list_all};
 use larder::verify::{VerifyReport, VerifyRequest, verify};
 
 use crate::faults::{save_request, sound, with_context};
@@ -38,6 +39,34 @@ fn only_pack(world: &World) -> PackId {
     let packs = world.packs();
     assert_eq!(packs.len(), 1);
     *packs.first().unwrap()
+}
+
+/// A rule of a bucket's lifecycle deleted a pack that was in use; saves found their
+/// caches unchanged, and so these stayed broken for ever.
+#[test]
+fn a_save_that_asks_for_packs_mends_its_cache() {
+    let world = World::new();
+    let (a, b) = (world.tree("a"), world.tree("b"));
+    world.save("a", &a);
+    let old = only_pack(&world);
+    world.save("b", &b);
+    let save_a = |check_packs| {
+        let request = SaveRequest { key: "a".parse().unwrap(), check_packs, ..save_request(&a) };
+        world.store.take_calls();
+        let report = with_context(|context| save(world.store.clone(), &request, context)).unwrap();
+        let asked = |call: &Call| {
+            call.operation == Operation::Head && call.objects[0].starts_with("packs/")
+        };
+        (report, world.store.take_calls().iter().filter(|call| asked(call)).count())
+    };
+    // One request a pack, and only for those who ask.
+    assert!(matches!(save_a(false), (report, 0) if report.unchanged));
+    assert!(matches!(save_a(true), (report, 1 | 2) if report.unchanged));
+    world.store.delete(&[Layout::pack(old)]).unwrap();
+    assert!(save_a(false).0.unchanged);
+    let (mended, _) = save_a(true);
+    assert!(!mended.unchanged && mended.new_chunks == mended.chunks, "{mended:?}");
+    assert_eq!(world.restore("a", &a), Hit::Exact);
 }
 
 #[test]
@@ -114,11 +143,9 @@ fn the_index_is_made_anew_from_packs() {
     let index = list_all(&*world.store, "index/").unwrap();
     world.store.delete(&index.into_iter().map(|object| object.key).collect::<Vec<_>>()).unwrap();
     assert_eq!(mend(&world).indexed_packs, 1);
-    let request =
-        larder::save::SaveRequest { scope: "another".parse().unwrap(), ..save_request(&a) };
-    let save = |context: larder::progress::Context<'_>| {
-        larder::save::save(world.store.clone(), &request, context)
-    };
+    let request = SaveRequest { scope: "another".parse().unwrap(), ..save_request(&a) };
+    let save =
+        |context: larder::progress::Context<'_>| save(world.store.clone(), &request, context);
     assert_eq!(with_context(save).unwrap().new_chunks, 0);
 }
 
@@ -184,16 +211,8 @@ fn orphans_and_foreign_objects_are_listed() {
 fn a_repair_waits_for_a_flush() {
     let world = World::new();
     world.save("a", &world.tree("a"));
-    world.store.fail_all(
-        Some(larder::store::Operation::Put),
-        "gc/marks",
-        larder::store::When::Before,
-    );
-    world.store.fail_all(
-        Some(larder::store::Operation::Put),
-        "gc/state",
-        larder::store::When::After,
-    );
+    world.store.fail_all(Some(Operation::Put), "gc/marks", larder::store::When::Before);
+    world.store.fail_all(Some(Operation::Put), "gc/state", larder::store::When::After);
     assert!(
         with_context(|context| {
             larder::flush::flush(world.store.clone(), &crate::flush::flush_request(), context)

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use larder::error::Error;
-use larder::files::{WalkOptions, WalkSource};
+use larder::files::WalkSource;
 use larder::flush::{FlushReport, FlushRequest, Policy, flush};
 use larder::format::{Anchor, Lifetime};
 use larder::ids::{Key, Scope};
@@ -42,7 +42,6 @@ pub(crate) enum Role {
         tree: usize,
         lifetime: Lifetime,
         reuse: bool,
-        check_packs: false,
     },
     /// By the key, or, without one, by the beginning of keys.
     Restore {
@@ -181,25 +180,17 @@ impl Work {
         let context = Context { progress: &NoProgress, stop: &stop };
         match self.role {
             Role::Save { name: (scope, key), lifetime, reuse, .. } => {
+                let source = WalkSource {
+                    anchor: Anchor::WorkingDirectory,
+                    path: RelPath::new("tree").unwrap(),
+                    location: self.tree,
+                };
                 let request = SaveRequest {
-                    scope,
-                    key,
-                    sources: vec![WalkSource {
-                        anchor: Anchor::WorkingDirectory,
-                        path: RelPath::new("tree").unwrap(),
-                        location: self.tree,
-                    }],
-                    walk: WalkOptions::default(),
                     level: 1,
-                    if_absent: false,
-                    dry_run: false,
-                    allow_missing: false,
-                    skip_unreadable: false,
                     reuse,
                     lifetime,
                     refresh_after: REFRESH_AFTER,
-                    records: None,
-                    tier: None,
+                    ..SaveRequest::new(scope, key, vec![source])
                 };
                 End::Saved(save(self.store, &request, context))
             }
