@@ -154,11 +154,18 @@ impl Session {
 
     /// Being stopped by the clock is not being stopped by the user.
     pub(super) fn explain(&self, failure: Failure) -> Failure {
+        use larder::error::Error;
         match (failure, self.timeout) {
-            (Failure::Larder(larder::error::Error::Interrupted), Some(timeout))
+            (Failure::Larder(Error::Interrupted), Some(timeout))
                 if self.timed_out.load(Ordering::Relaxed) =>
             {
                 Failure::TimedOut(timeout)
+            }
+            // A request that was cut off for it.
+            (Failure::Larder(Error::Store(_)), _)
+                if self.stop.load(Ordering::Relaxed) && !self.timed_out.load(Ordering::Relaxed) =>
+            {
+                Error::Interrupted.into()
             }
             (failure, _) => failure,
         }

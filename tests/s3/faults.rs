@@ -4,11 +4,12 @@
 //! Each kind of failure strikes each request of a save and of a restore in
 //! turn.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::proxy::Entry;
 use crate::proxy::plan::{Fault, Rule, When, Which};
-use crate::sandbox::{Noise, assert_same, contents, stage_areas, write};
+use crate::sandbox::{Noise, assert_same, contents, stage_areas, wait, write};
 use crate::support::{Job, MANIFESTS, PACKS, count, lines, struck};
 
 const ANY: Which = Which { method: "", target: "" };
@@ -221,6 +222,26 @@ fn silence_is_not_waited_for() {
         assert!(count(&log, "GET", PACKS) > 1, "{}", lines(&log));
         assert_same(&job.tree(), &out.join("tree"));
     }
+}
+
+/// A request that nobody answered went on for as long as the server was given,
+/// and the command then said that the store had failed.
+#[test]
+fn an_interrupt_ends_what_hangs() {
+    let Some(job) = Job::with_tree() else { return };
+    let mut save = job.command(["save", "--key", "k", "tree"]);
+    // Longer than this test waits.
+    save.env("LARDER_STORE", job.location() + "&read_timeout=1h");
+    let (code, log) = job.under([Rule::always(Fault::Hang)], || {
+        let mut child = save.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while !job.proxy.is_asked() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+        wait(&mut child)
+    });
+    assert_eq!(code, Some(130), "{}", lines(&log));
 }
 
 /// What never comes right is never written: the restore fails, and all is as it

@@ -27,6 +27,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How often a wait looks whether the user has asked to stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// How long a request may go on after the user asked to stop: enough for what
+/// has to be put in order, such as a claim given back, and less than CI systems
+/// wait before they kill (GitHub 7.5 s, docker 10 s).
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// The slowest upload that is not given up, in bytes per second.
 const SLOWEST_UPLOAD: u64 = 128 << 10;
 
@@ -161,12 +166,33 @@ impl S3Store {
         let Some(limit) = self.attempt_limit(asked) else {
             return Err(self.out_of_time());
         };
-        match tokio::time::timeout(limit, attempt(number)).await {
-            Ok(result) => result,
+        match tokio::time::timeout(limit, self.unless_stopped(attempt(number))).await {
+            Ok(Some(result)) => result,
+            Ok(None) => {
+                let detail = "cut off: the user asked to stop";
+                Err(Failure::local(RemoteErrorKind::TimedOut, detail, Again::No))
+            }
             Err(_) if self.patience.is_over() => Err(self.out_of_time()),
             Err(_) => {
                 let detail = format!("no whole answer within {} s", limit.as_secs());
                 Err(Failure::local(RemoteErrorKind::TimedOut, detail, Again::Yes))
+            }
+        }
+    }
+
+    /// What an attempt comes to, or nothing if the user asked to stop and it has
+    /// gone on for [`LAST_WORDS`] since.
+    async fn unless_stopped<T>(&self, attempt: impl Future<Output = T>) -> Option<T> {
+        let mut attempt = std::pin::pin!(attempt);
+        let mut stopped: Option<Instant> = None;
+        loop {
+            if let Ok(result) = tokio::time::timeout(GLANCE, &mut attempt).await {
+                return Some(result);
+            }
+            if self.patience.stop.load(Ordering::Relaxed)
+                && stopped.get_or_insert_with(Instant::now).elapsed() >= LAST_WORDS
+            {
+                return None;
             }
         }
     }

@@ -91,6 +91,12 @@ impl Proxy {
         *lock(&self.shared.plan) = plan.into();
     }
 
+    /// Whether any request came since the log was last taken.
+    #[allow(dead_code, reason = "not for the soak")]
+    pub(crate) fn is_asked(&self) -> bool {
+        !lock(&self.shared.log).entries.is_empty()
+    }
+
     /// What happened since this was last asked, in the order in which requests
     /// came.
     pub(crate) fn take_log(&self) -> Vec<Entry> {
