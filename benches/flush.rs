@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use larder::flush::{FlushReport, FlushRequest, Policy, flush};
+use larder::flush::{FlushReport, FlushRequest, Policy, Scopes, flush};
 use larder::format::{GcState, Manifest};
 use larder::progress::{Context, NoProgress};
 use larder::store::{MAX_BATCH, Metered, Requests, Store};
@@ -122,7 +122,7 @@ struct Row {
 fn measure(store: &Arc<Metered<Synthetic>>, step: &Step) -> Row {
     let request = FlushRequest {
         policy: Policy {
-            scope: None,
+            scopes: Scopes::All,
             age: step.age * DAY,
             key_ages: vec![],
             pins: vec![],

@@ -112,6 +112,7 @@ fn restore_tree(store: &Arc<dyn Store>, to: &Path, records: Option<Records>) -> 
         restore_keys: vec![],
         destination: Destination::Below(to.to_owned()),
         paths: vec![],
+        trusted: vec![],
         delete_extra: false,
         owner: false,
         xattrs: false,

@@ -69,4 +69,4 @@ mod sync;
 pub mod tier;
 mod upload;
 pub mod verify;
-mod workers;
+pub mod workers;

@@ -23,6 +23,8 @@ pub enum Phase {
     Mark,
     /// Reading what packs say of themselves, for a new index.
     Index,
+    /// Writing packages as plain objects.
+    Plain,
     /// Moving what is in use out of packs that are mostly not.
     Repack,
 }

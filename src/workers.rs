@@ -13,7 +13,7 @@ use crate::progress::Context;
 use crate::sync::lock;
 
 /// Works on every item, on so many threads at most.
-pub(crate) fn for_each<T: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) + Sync) {
+pub fn for_each<T: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) + Sync) {
     let threads = threads.min(items.len());
     let queue = Mutex::new(items.into_iter());
     let next = || lock(&queue).next();
@@ -36,7 +36,7 @@ pub(crate) fn for_each<T: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) 
 /// # Errors
 /// [`Error::Interrupted`] if the work shall stop by now; else that of the item
 /// that failed first.
-pub(crate) fn try_for_each<T: Send>(
+pub fn try_for_each<T: Send>(
     threads: usize,
     items: Vec<T>,
     context: Context<'_>,
@@ -59,7 +59,7 @@ pub(crate) fn try_for_each<T: Send>(
 ///
 /// # Errors
 /// Those of [`try_for_each`].
-pub(crate) fn try_map<T: Send, R: Send>(
+pub fn try_map<T: Send, R: Send>(
     threads: usize,
     items: Vec<T>,
     context: Context<'_>,

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 use ignore::WalkBuilder;
+use larder::error::Error;
 use larder::files::FileError;
+use larder::progress::Context;
 
 /// So that the hash is none of anything else. Part of what code hashes mean: with
 /// another, no stored package is found.
@@ -61,34 +63,67 @@ impl Pattern {
     }
 }
 
-/// Hashes the files of a repository that one of the globs matches: their paths,
-/// in order, and their contents. Links are followed. `None` if there are none, for
-/// the hash of nothing would be that of any other repository's nothing.
-///
-/// # Errors
-/// The first file that cannot be read.
-pub(crate) fn code_hash(
-    root: &Path,
-    globs: &[String],
-) -> Result<Result<Option<blake3::Hash>, FileError>, InvalidGlob> {
-    let patterns: Vec<Pattern> =
-        globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<_, _>>()?;
-    Ok(find(root, &patterns).and_then(|files| hash(&files)))
+/// Which files packages are made of.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    patterns: Vec<Pattern>,
+}
+
+impl Sources {
+    /// The files that these globs match, relative to a repository; `None` without
+    /// globs.
+    ///
+    /// # Errors
+    /// [`InvalidGlob`], naming the first that is.
+    pub(crate) fn new(globs: &[String]) -> Result<Option<Self>, InvalidGlob> {
+        let patterns: Vec<Pattern> =
+            globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<_, _>>()?;
+        Ok((!patterns.is_empty()).then_some(Self { patterns }))
+    }
+
+    /// Hashes the files of a repository: their paths, in order, and their contents.
+    /// Links are followed, unless they leave the repository as directories. `None`
+    /// if there are no files, for the hash of nothing would be that of any other
+    /// repository's nothing.
+    ///
+    /// # Errors
+    /// The first file that cannot be read.
+    pub(crate) fn hash(&self, root: &Path, context: Context<'_>) -> Result<Option<String>, Error> {
+        let files = find(root, &self.patterns)?;
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let mut hasher = blake3::Hasher::new_derive_key(DOMAIN);
+        for (name, path) in &files {
+            context.check()?;
+            let contents =
+                hash_contents(path).map_err(|error| FileError::new("read", path, error))?;
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name);
+            hasher.update(contents.as_bytes());
+        }
+        Ok(Some(hasher.finalize().to_string()))
+    }
 }
 
 /// The files that a pattern matches: by their paths as bytes, which are in the
 /// same order everywhere, where they lie.
 fn find(root: &Path, patterns: &[Pattern]) -> Result<BTreeMap<Vec<u8>, PathBuf>, FileError> {
+    let within = root.canonicalize().map_err(|error| FileError::new("look at", root, error))?;
     let mut files = BTreeMap::new();
     for pattern in patterns {
         let base = root.join(&pattern.base);
-        if !base.exists() {
+        let exists = base.try_exists();
+        if !exists.map_err(|error| FileError::new("look at", &base, error))? {
             continue;
         }
+        let inside = within.clone();
         let walk = WalkBuilder::new(&base)
             .standard_filters(false)
             .follow_links(true)
-            .filter_entry(|entry| entry.file_name() != OsStr::new(".git"))
+            .filter_entry(move |entry| {
+                entry.file_name() != OsStr::new(".git") && !leaves(entry, &inside)
+            })
             .build();
         for entry in walk {
             let entry = match entry {
@@ -109,8 +144,17 @@ fn find(root: &Path, patterns: &[Pattern]) -> Result<BTreeMap<Vec<u8>, PathBuf>,
     Ok(files)
 }
 
+/// Whether an entry is a link to a directory outside: all of the machine could be
+/// there.
+fn leaves(entry: &ignore::DirEntry, within: &Path) -> bool {
+    let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
+    entry.path_is_symlink()
+        && is_directory
+        && !entry.path().canonicalize().is_ok_and(|path| path.starts_with(within))
+}
+
 /// Links that lead nowhere, or back to where they are, have no contents.
-fn is_harmless(error: &ignore::Error) -> bool {
+pub(super) fn is_harmless(error: &ignore::Error) -> bool {
     match error {
         ignore::Error::WithPath { err, .. } | ignore::Error::WithDepth { err, .. } => {
             is_harmless(err)
@@ -119,20 +163,6 @@ fn is_harmless(error: &ignore::Error) -> bool {
         ignore::Error::Io(error) => error.kind() == io::ErrorKind::NotFound,
         _ => false,
     }
-}
-
-fn hash(files: &BTreeMap<Vec<u8>, PathBuf>) -> Result<Option<blake3::Hash>, FileError> {
-    if files.is_empty() {
-        return Ok(None);
-    }
-    let mut hasher = blake3::Hasher::new_derive_key(DOMAIN);
-    for (name, path) in files {
-        let contents = hash_contents(path).map_err(|error| FileError::new("read", path, error))?;
-        hasher.update(&(name.len() as u64).to_le_bytes());
-        hasher.update(name);
-        hasher.update(contents.as_bytes());
-    }
-    Ok(Some(hasher.finalize()))
 }
 
 fn hash_contents(path: &Path) -> io::Result<blake3::Hash> {
@@ -163,7 +193,9 @@ mod tests {
 
     fn hashed(root: &Path, globs: &[&str]) -> Option<String> {
         let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
-        Some(code_hash(root, &globs).unwrap().unwrap()?.to_string())
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let context = Context { progress: &larder::progress::NoProgress, stop: &stop };
+        Sources::new(&globs).unwrap().unwrap().hash(root, context).unwrap()
     }
 
     /// Code hashes are keys in stores: a change here makes all of them unknown.
@@ -213,6 +245,7 @@ mod tests {
         std::os::unix::fs::symlink("../shared", root.path().join("l/shared")).unwrap();
         std::os::unix::fs::symlink("..", root.path().join("l/up")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.path().join("l/broken")).unwrap();
+        std::os::unix::fs::symlink("/", root.path().join("l/machine")).unwrap();
         let before = hashed(root.path(), &["l/**"]);
         std::fs::write(root.path().join("shared/x.js"), "2").unwrap();
         assert_ne!(hashed(root.path(), &["l/**"]), before);
@@ -221,7 +254,7 @@ mod tests {
     #[test]
     fn globs_stay_in_the_repository() {
         for glob in ["../x", "/etc/**", "a/../../b", "a[", "{"] {
-            assert!(code_hash(Path::new("."), &[glob.to_owned()]).is_err(), "{glob}");
+            assert!(Sources::new(&[glob.to_owned()]).is_err(), "{glob}");
         }
     }
 }

@@ -1,14 +1,18 @@
 //! What can be said on the command line. The texts here are the help.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::TypedValueParser;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use globset::GlobMatcher;
 use larder::compression;
 use larder::ids::{Key, Scope};
 use larder::size;
+
+use crate::assets::Step;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -39,7 +43,7 @@ pub(super) struct Arguments {
 }
 
 /// What every command takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of all commands")]
 pub(super) struct Global {
     /// The store: a directory, s3://bucket/prefix?region=…, or buildx's type=s3,bucket=…
@@ -72,12 +76,36 @@ pub(super) struct Global {
     pub(super) timeout: Option<Duration>,
 
     /// A save or restore that fails because of its store is a warning, and the exit code 0
-    #[arg(long, global = true, env = "LARDER_IGNORE_ERROR")]
+    #[arg(long, global = true, env = "LARDER_IGNORE_ERROR", value_parser = truth())]
     pub(super) ignore_error: bool,
 
     /// Threads for reading, compressing and writing [default: one per core]
     #[arg(long, global = true, env = "LARDER_THREADS", value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
+}
+
+/// The variable of `save --skip-unreadable`.
+pub(super) const SKIP_UNREADABLE: &str = "LARDER_SKIP_UNREADABLE";
+
+/// What a flag's variable takes: `true`, `1`, `yes`, `on` and their contraries.
+fn truth() -> impl TypedValueParser<Value = bool> {
+    clap::builder::BoolishValueParser::new()
+}
+
+/// Reads the arguments. Variables that are set to nothing count as unset: that is
+/// how CI systems say "none".
+pub(super) fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
+    fn without_empty(command: clap::Command) -> clap::Command {
+        let command = command.mut_args(|argument| {
+            let is_empty = argument
+                .get_env()
+                .is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+            if is_empty { argument.env(None::<&'static str>) } else { argument }
+        });
+        command.mut_subcommands(without_empty)
+    }
+    let matches = without_empty(Arguments::command()).try_get_matches_from(arguments)?;
+    Arguments::from_arg_matches(&matches)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -184,8 +212,8 @@ Examples:
     /// Do what a CI system's settings in the environment ask for
     #[command(after_help = "\
 Examples:
-  PLUGIN_BUCKET=ci-cache PLUGIN_CACHE=node_modules PLUGIN_RESTORE=true larder plugin --dry-run
-  PARAMETER_ACTION=flush PARAMETER_BUCKET=ci-cache larder plugin
+  PLUGIN_BUCKET=ci-cache PLUGIN_CACHE=deps PLUGIN_RESTORE=true DRONE_REPO=o/r larder plugin --dry-run
+  PARAMETER_ACTION=flush PARAMETER_BUCKET=ci-cache PARAMETER_PATH=org/repo larder plugin
   PACKAGE_ASSETS_BUCKET=assets larder plugin check
 
 What the container image runs: PLUGIN_* are settings of Drone and Woodpecker, PARAMETER_* of Vela,
@@ -243,7 +271,7 @@ pub(super) struct Save {
     pub(super) allow_missing: bool,
 
     /// Leave out files that cannot be read, with a warning
-    #[arg(long)]
+    #[arg(long, env = SKIP_UNREADABLE, value_parser = truth())]
     pub(super) skip_unreadable: bool,
 
     /// Upload everything anew, which mends a cache whose packs were damaged
@@ -470,18 +498,11 @@ pub(super) struct Verify {
 pub(super) struct Plugin {
     /// Which step of the asset manager; none of Drone and Vela
     #[arg(value_enum)]
-    pub(super) step: Option<AssetsStep>,
+    pub(super) step: Option<Step>,
 
     /// Tell what would be done, and do nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-}
-
-/// A step of the asset manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum AssetsStep {
-    Check,
-    Upload,
 }
 
 #[derive(Debug, Args)]

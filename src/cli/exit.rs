@@ -8,7 +8,7 @@ use larder::error::Error;
 use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
-use super::assets::AssetsFailure;
+use crate::assets::AssetsFailure;
 use crate::plugin::InvalidSetting;
 
 /// The exit codes; `--help` lists them.
@@ -57,7 +57,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
     #[error(transparent)]
-    Assets(#[from] AssetsFailure),
+    Assets(AssetsFailure),
     #[error("there is nothing to save at {}", .0.display())]
     NoMount(PathBuf),
     #[error("the mounts {} and {} would both be recorded as {name:?}", first.display(), second.display())]
@@ -75,6 +75,15 @@ pub(super) enum Failure {
     NoWorkingDirectory(std::io::Error),
 }
 
+impl From<AssetsFailure> for Failure {
+    fn from(failure: AssetsFailure) -> Self {
+        match failure {
+            AssetsFailure::Larder(error) => Self::Larder(error),
+            other => Self::Assets(other),
+        }
+    }
+}
+
 impl Failure {
     /// What turns into which exit code is decided here and in [`of_store`], and
     /// nowhere else.
@@ -85,7 +94,14 @@ impl Failure {
             Self::Larder(Error::Marker { .. } | Error::NotAStore { .. }) => Exit::OtherStore,
             Self::Larder(Error::Store(error)) => of_store(&error.kind),
             Self::TimedOut(_) => Exit::Store,
-            Self::Assets(failure) => failure.exit(),
+            Self::Assets(failure) => match failure.code() {
+                Some(100) => Exit::Assets100,
+                Some(101) => Exit::Assets101,
+                Some(102) => Exit::Assets102,
+                Some(103) => Exit::Assets103,
+                _ if failure.is_usage() => Exit::Usage,
+                _ => Exit::Failure,
+            },
             Self::Larder(Error::Name(_))
             | Self::Location(_)
             | Self::LocalCache(_)
@@ -113,7 +129,7 @@ impl Failure {
             Self::Location(error) => error.hint(),
             Self::LocalCache(error) => Some(error.hint().into()),
             Self::Setting(error) => error.hint().map(Cow::Owned),
-            Self::Assets(failure) => Some(failure.hint().into()),
+            Self::Assets(failure) => failure.hint().map(Cow::Owned),
             Self::NoMount(_) => {
                 Some("make sure that an earlier step makes it, or take it out of mount".into())
             }
@@ -126,7 +142,9 @@ impl Failure {
                  longer one, or say by --longest-save that all saves are shorter"
                     .into(),
             ),
-            Self::TimedOut(_) => Some("give a longer --timeout".into()),
+            Self::TimedOut(_) => {
+                Some("give more time, by --timeout or the plugin's setting of that name".into())
+            }
             Self::NoCacheDirectory => Some("set HOME, or give --store".into()),
             Self::Exclude { .. } | Self::NoWorkingDirectory(_) => None,
         }

@@ -1,6 +1,8 @@
 //! `larder flush`.
 
-use larder::flush::{FlushReport, FlushRequest, Policy, Reason, RepackReport, Tally, flush};
+use larder::flush::{
+    FlushReport, FlushRequest, Policy, Reason, RepackReport, Scopes, Tally, flush,
+};
 use larder::ids::PackId;
 use serde_json::{Value, json};
 
@@ -14,11 +16,11 @@ pub(super) fn run(session: &Session, arguments: args::Flush) -> Result<Exit, Fai
     if grace < longest_save {
         return Err(Failure::ShortGrace { grace, longest_save });
     }
-    carry_out(session, &request(session, arguments))
+    carry_out(session, &request(session, arguments)).map(|_| Exit::Success)
 }
 
 /// Flushes, and tells what came of it.
-pub(super) fn carry_out(session: &Session, request: &FlushRequest) -> Result<Exit, Failure> {
+pub(super) fn carry_out(session: &Session, request: &FlushRequest) -> Result<FlushReport, Failure> {
     let store =
         if request.dry_run { session.store_for_reading()? } else { session.store_for_writing()? };
     let report = flush(store.clone(), request, session.context())?;
@@ -32,14 +34,17 @@ pub(super) fn carry_out(session: &Session, request: &FlushRequest) -> Result<Exi
         print(&report, &seconds(took));
     }
     session.tell_requests(&store);
-    Ok(Exit::Success)
+    Ok(report)
 }
 
 fn request(session: &Session, arguments: args::Flush) -> FlushRequest {
     let key_ages = arguments.key_age.into_iter().map(|age| (age.pattern, age.age));
     FlushRequest {
         policy: Policy {
-            scope: (!arguments.scopes.all_scopes).then(|| session.scope.clone()),
+            scopes: match arguments.scopes.all_scopes {
+                true => Scopes::All,
+                false => Scopes::One(session.scope.clone()),
+            },
             age: arguments.age,
             key_ages: key_ages.collect(),
             pins: arguments.pin,

@@ -10,7 +10,6 @@ mod flush;
 mod list;
 mod lookup;
 mod output;
-mod plain;
 mod plugin;
 mod progress;
 mod restore;
@@ -20,15 +19,13 @@ mod show;
 mod stats;
 mod verify;
 
-use clap::Parser;
-
 use args::{Arguments, Command, Global};
 use exit::{Exit, Failure};
 use session::Session;
 
 /// Runs the command that the process was called for.
 pub(crate) fn run() -> Exit {
-    let arguments = match Arguments::try_parse_from(plugin::arguments(std::env::args_os())) {
+    let arguments = match args::parse(plugin::arguments(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version go to stdout, mistakes to stderr.

@@ -3,27 +3,28 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use larder::compression;
 use larder::files::WalkSource;
-use larder::flush::{FlushRequest, Policy};
+use larder::flush::{FlushRequest, Policy, Scopes};
 use larder::format::Anchor;
 use larder::ids::Key;
 use larder::progress::Warning;
 use larder::relpath::RelPath;
 use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest};
 use larder::save::SaveRequest;
-use larder::store::StoreLocation;
+use larder::store::{CredentialSource, StoreLocation};
+use serde_json::json;
 
-use super::args::{self, AssetsStep, Global};
+use super::args::{self, Global};
 use super::exit::{Exit, Failure};
 use super::session::Session;
 use super::{Prepared, assets, delete, flush, output, restore, save};
-use crate::plugin::{Environment, InvalidSetting, Log, Order, System, Task, read};
+use crate::plugin::{Environment, Given, InvalidSetting, Log, Order, Saved, System, Task, read};
 
 /// The arguments of a process that was started under the name of a step, as the
 /// asset manager's container starts `check` and `upload`.
@@ -37,12 +38,12 @@ pub(super) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> 
 }
 
 /// Reads what the environment asks for.
-pub(super) fn prepare(mut global: Global, arguments: &args::Plugin) -> Result<Prepared, Failure> {
+pub(super) fn prepare(global: Global, arguments: &args::Plugin) -> Result<Prepared, Failure> {
     let environment = Environment::of_process();
-    let system = match System::detect(&environment) {
-        // Named by its step, or by nothing that has to be there: it says so itself.
-        Err(InvalidSetting::NoSystem) if arguments.step.is_some() => System::Assets,
-        detected => detected?,
+    let system = match arguments.step {
+        // Whose step it is, is clear, whatever else is in the environment.
+        Some(_) => System::named(&environment)?.unwrap_or(System::Assets),
+        None => System::detect(&environment)?,
     };
     match (system, arguments.step) {
         (System::Assets, None) => Err(InvalidSetting::NoStep.into()),
@@ -50,79 +51,151 @@ pub(super) fn prepare(mut global: Global, arguments: &args::Plugin) -> Result<Pr
             assets::prepare_plugin(global, &environment, step, arguments.dry_run)
         }
         (other, Some(step)) => {
-            let step = match step {
-                AssetsStep::Check => "check",
-                AssetsStep::Upload => "upload",
-            };
-            Err(InvalidSetting::ForeignStep { step, system: other.name() }.into())
+            let (step, system) = (step.name(), other.name());
+            Err(InvalidSetting::ForeignStep { step, system }.into())
         }
-        (_, None) => {
-            let order = read(system, &environment, global.store.is_some())?;
-            if arguments.dry_run {
-                return Prepared::of(global, move |session| {
-                    output::line(order.to_string().trim_end());
-                    session.done();
-                    Ok(Exit::Success)
-                });
-            }
-            global.timeout = global.timeout.or(order.timeout);
-            global.scope.get_or_insert_with(|| order.scope.clone());
-            match order.log {
-                _ if global.quiet || global.verbose > 0 => {}
-                Log::Quiet => global.quiet = true,
-                Log::Normal => {}
-                Log::Verbose => global.verbose = 1,
-                Log::Trace => global.verbose = 2,
-            }
-            let session = match &order.store {
-                Some(store) => {
-                    Session::open_at(StoreLocation::S3(Box::new(store.clone())), global)?
-                }
-                None => Session::open(global)?,
-            };
-            let transfers = order.transfers();
-            let work = Box::new(move |session: &Session| run(session, &order));
-            Ok(Prepared { session, transfers, work })
-        }
+        (_, None) => prepare_order(global, &environment, system, arguments.dry_run),
     }
 }
 
-/// Does one task after the other, and tells the CI system what was restored.
-fn run(session: &Session, order: &Order) -> Result<Exit, Failure> {
-    let mut restored: Vec<(Key, Hit)> = vec![];
-    for task in &order.tasks {
-        match task {
-            Task::Say(text) => say(session, text),
-            Task::Clear => {
-                delete::carry_out(session, "", None)?;
+fn prepare_order(
+    mut global: Global,
+    environment: &Environment,
+    system: System,
+    dry_run: bool,
+) -> Result<Prepared, Failure> {
+    let given = Given { store: global.store.is_some(), scope: global.scope.clone() };
+    let order = read(system, environment, given)?;
+    global.timeout = global.timeout.or(order.timeout);
+    global.scope = Some(order.scope.clone());
+    let is_told = global.quiet || global.verbose > 0;
+    match order.log {
+        _ if is_told => {}
+        Log::Errors | Log::Warnings => global.quiet = true,
+        Log::Normal => {}
+        Log::Verbose => global.verbose = 1,
+        Log::Trace => global.verbose = 2,
+    }
+    let location = match &order.store {
+        Some(store) => StoreLocation::S3(Box::new(store.clone())),
+        None => {
+            let named = global.store.as_deref().unwrap_or_default();
+            with_credentials(named.parse()?, &order.credentials)
+        }
+    };
+    let mut session = Session::open_at(location, global)?;
+    if order.log == Log::Warnings && !is_told {
+        session.show_warnings();
+    }
+    for text in &order.warnings {
+        session.warn_that(text);
+    }
+    let transfers = order.transfers();
+    let work: super::Work = if dry_run {
+        Box::new(move |session| Ok(tell_order(session, &order)))
+    } else {
+        Box::new(move |session| run(session, &order))
+    };
+    Ok(Prepared { session, transfers, work })
+}
+
+/// A store that is named by itself, with the keys of the settings where it has none
+/// of its own.
+fn with_credentials(location: StoreLocation, credentials: &CredentialSource) -> StoreLocation {
+    match location {
+        StoreLocation::S3(mut config) => {
+            if config.credentials == CredentialSource::Chain {
+                config.credentials.clone_from(credentials);
             }
-            Task::Restore { key } => restored.push((key.clone(), bring_back(session, key)?)),
-            Task::Save { .. } => put_by(session, task)?,
-            Task::Flush { age } => collect(session, *age)?,
+            StoreLocation::S3(config)
+        }
+        other => other,
+    }
+}
+
+/// What a dry run prints.
+fn tell_order(session: &Session, order: &Order) -> Exit {
+    session.done();
+    output::line(format_args!("system: {}\n{}", order.system.name(), place(session)));
+    for task in &order.tasks {
+        output::line(task);
+    }
+    Exit::Success
+}
+
+/// Where a dry run would do its work.
+pub(super) fn place(session: &Session) -> String {
+    let mut text = format!("store: {}\nscope: {}", session.location(), session.scope);
+    if let Some(timeout) = session.timeout() {
+        text.push_str(&format!("\ntimeout: {}", humantime::format_duration(timeout)));
+    }
+    text
+}
+
+/// Does one task after the other, and tells the CI system what was restored. What
+/// goes wrong with one stops no other; the first that failed is how it ends.
+fn run(session: &Session, order: &Order) -> Result<Exit, Failure> {
+    let mut restored = vec![];
+    let mut failed: Option<Failure> = None;
+    for task in &order.tasks {
+        let Err(failure) = run_task(session, task, &mut restored) else { continue };
+        let failure = session.explain(failure);
+        if matches!(failure.exit(), Exit::Interrupted) || matches!(failure, Failure::TimedOut(_)) {
+            return Err(failure);
+        }
+        if task.transfers() && session.ignore_error && failure.is_ignorable() {
+            failure.report(session.json, true);
+        } else if failed.is_none() {
+            failed = Some(failure);
+        } else {
+            failure.report(session.json, false);
         }
     }
-    if let Some(file) = order.output.as_ref().filter(|_| !restored.is_empty()) {
-        tell(file, &restored).map_err(larder::error::Error::from)?;
+    let has_restored = order.tasks.iter().any(Task::answers);
+    if let Some(file) = order.output.as_ref().filter(|_| has_restored)
+        && let Err(error) = tell(file, &restored)
+    {
+        session.warn_that(format_args!("cannot write to {}: {error}", file.display()));
     }
-    Ok(Exit::Success)
+    failed.map_or(Ok(Exit::Success), Err)
+}
+
+fn run_task(session: &Session, task: &Task, restored: &mut Vec<(Key, Hit)>) -> Result<(), Failure> {
+    match task {
+        Task::Say(text) => say(session, text),
+        Task::Clear => {
+            delete::carry_out(session, "", None)?;
+        }
+        Task::Restore { key, path } => {
+            let hit = bring_back(session, key, path.as_deref());
+            restored.push((key.clone(), *hit.as_ref().unwrap_or(&Hit::Miss)));
+            hit?;
+        }
+        Task::Save(saved) => put_by(session, saved)?,
+        Task::Flush { age } => collect(session, *age)?,
+    }
+    Ok(())
 }
 
 fn say(session: &Session, text: &str) {
     session.done();
-    if !session.quiet && !session.json {
+    if session.json {
+        output::json(&json!({ "message": text, "scope": session.scope }));
+    } else if !session.quiet {
         output::line(text);
     }
 }
 
 /// Restores a cache. One that cannot be had whole is none: the job goes on
 /// without, as it would on its first run.
-fn bring_back(session: &Session, key: &Key) -> Result<Hit, Failure> {
+fn bring_back(session: &Session, key: &Key, path: Option<&Path>) -> Result<Hit, Failure> {
     let surroundings = &session.surroundings;
     let destination = Destination::Original {
         working_directory: surroundings.working_directory.clone(),
         home: surroundings.home.clone(),
     };
     let mut request = RestoreRequest::new(session.scope.clone(), vec![key.clone()], destination);
+    request.trusted.extend(path.map(|path| session.selection(path)));
     request.refresh_after = session.refresh_after();
     request.records = session.records(&args::Record { no_stat_record: false });
     request.tier = session.tier_by_environment()?;
@@ -130,7 +203,13 @@ fn bring_back(session: &Session, key: &Key) -> Result<Hit, Failure> {
         Ok(report) => Ok(report.hit),
         Err(Failure::Larder(error)) if error.is_damage() => {
             session.warn(Warning::IgnoredDamage { error: error.to_string() });
-            say(session, &format!("There is no sound cache for {key}"));
+            say(
+                session,
+                &format!(
+                    "There is no sound cache for {key}; a rebuild uploads what is gone. If a rule \
+                     of the bucket deletes objects by age, remove it: `larder flush` does that"
+                ),
+            );
             Ok(Hit::Miss)
         }
         Err(failure) => Err(failure),
@@ -144,15 +223,13 @@ fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
     }
 }
 
-/// Saves what a task names.
-fn put_by(session: &Session, task: &Task) -> Result<(), Failure> {
-    let Task::Save { key, paths, allow_missing, flatten, level } = task else { return Ok(()) };
+fn put_by(session: &Session, saved: &Saved) -> Result<(), Failure> {
     let mut there: Vec<&Path> = vec![];
-    for path in paths {
+    for path in &saved.paths {
         let location = session.surroundings.locate(path).location;
         if std::fs::symlink_metadata(location).is_ok() {
             there.push(path);
-        } else if *allow_missing {
+        } else if saved.allow_missing {
             say(session, &format!("There is nothing to cache for {}", path.display()));
         } else {
             return Err(Failure::NoMount(path.clone()));
@@ -162,13 +239,14 @@ fn put_by(session: &Session, task: &Task) -> Result<(), Failure> {
         return Ok(());
     }
     let mut sources = session.surroundings.mounts(there);
-    if *flatten {
+    if saved.flatten {
         sources = by_last_names(sources)?;
     }
-    let mut request = SaveRequest::new(session.scope.clone(), key.clone(), sources);
+    let mut request = SaveRequest::new(session.scope.clone(), saved.key.clone(), sources);
     // Buckets of CI systems have rules that delete by age, made for archives.
     request.check_packs = true;
-    request.level = level.unwrap_or(compression::DEFAULT_LEVEL);
+    request.skip_unreadable = session.skips_unreadable();
+    request.level = saved.level.unwrap_or(compression::DEFAULT_LEVEL);
     request.refresh_after = session.refresh_after();
     request.records = session.records(&args::Record { no_stat_record: false });
     request.tier = session.tier_by_environment()?;
@@ -179,13 +257,13 @@ fn put_by(session: &Session, task: &Task) -> Result<(), Failure> {
 fn by_last_names(sources: Vec<WalkSource>) -> Result<Vec<WalkSource>, Failure> {
     let mut renamed: Vec<WalkSource> = vec![];
     for source in sources {
-        let name = source.location.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
-        let path = match RelPath::new(name) {
-            Ok(name) if !source.path.is_empty() => name,
-            // The working directory itself, or the root.
-            _ => source.path.clone(),
+        let is_here = source.anchor == Anchor::WorkingDirectory && source.path.is_empty();
+        let name = source.location.file_name().filter(|_| !is_here);
+        let path = name.and_then(|name| RelPath::new(name.as_bytes()).ok()).unwrap_or_default();
+        let overlaps = |other: &&WalkSource| {
+            path.below(&other.path).is_some() || other.path.below(&path).is_some()
         };
-        if let Some(other) = renamed.iter().find(|other| other.path == path) {
+        if let Some(other) = renamed.iter().find(overlaps) {
             return Err(Failure::SameName {
                 first: other.location.clone(),
                 second: source.location,
@@ -198,20 +276,25 @@ fn by_last_names(sources: Vec<WalkSource>) -> Result<Vec<WalkSource>, Failure> {
     Ok(renamed)
 }
 
-/// Flushes the scope.
+/// Flushes the scope, and those below it.
 fn collect(session: &Session, age: Duration) -> Result<(), Failure> {
-    let policy = Policy::of_scope(session.scope.clone(), age);
-    flush::carry_out(session, &FlushRequest::new(policy)).map(drop)
+    let policy = Policy::new(Scopes::Below(session.scope.clone()), age);
+    let report = flush::carry_out(session, &FlushRequest::new(policy))?;
+    if !session.quiet && !session.json && report.busy.is_none() {
+        output::line(format_args!(
+            "freed {} in total; {} more are freed once nothing can be using them",
+            output::bytes(report.deleted.bytes),
+            output::bytes(report.held.bytes)
+        ));
+    }
+    Ok(())
 }
 
 /// Adds what was restored to the file of a step's outputs.
-fn tell(file: &PathBuf, restored: &[(Key, Hit)]) -> Result<(), larder::files::FileError> {
+fn tell(file: &PathBuf, restored: &[(Key, Hit)]) -> io::Result<()> {
     let found: Vec<&str> =
         restored.iter().filter(|(_, hit)| *hit != Hit::Miss).map(|(key, _)| key.as_str()).collect();
-    let is_hit = found.len() == restored.len();
+    let is_hit = !found.is_empty() && found.len() == restored.len();
     let text = format!("cache-hit={is_hit}\nkey={}\n", found.join(","));
-    let written = OpenOptions::new().append(true).create(true).open(file);
-    written
-        .and_then(|mut written| written.write_all(text.as_bytes()))
-        .map_err(|error| larder::files::FileError::new("write", file, error))
+    OpenOptions::new().append(true).create(true).open(file)?.write_all(text.as_bytes())
 }

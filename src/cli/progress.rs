@@ -20,6 +20,7 @@ pub(super) struct Display {
     state: Arc<Mutex<State>>,
     /// Dropped to end the thread that writes lines.
     lines: Option<(Sender<()>, JoinHandle<()>)>,
+    /// Whether warnings are kept back.
     quiet: bool,
 }
 
@@ -70,6 +71,11 @@ impl Display {
             (sender, thread)
         });
         Self { state, lines, quiet }
+    }
+
+    /// Has warnings told although all else is not.
+    pub(super) fn show_warnings(&mut self) {
+        self.quiet = false;
     }
 
     /// Removes the bar and pauses the lines, until something begins again.
@@ -130,6 +136,7 @@ impl Progress for Display {
             Phase::Mark => "reading manifests",
             Phase::Index => "indexing",
             Phase::Repack => "repacking",
+            Phase::Plain => "writing plain objects",
         };
         state.is_shown = true;
         state.began = Instant::now();

@@ -1,7 +1,7 @@
 //! `larder restore`.
 
 use larder::ids::Key;
-use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, Selection, restore};
+use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, restore};
 use serde::Serialize;
 
 use super::args;
@@ -70,10 +70,6 @@ fn request(
     arguments: args::Restore,
     keys: Vec<Key>,
 ) -> Result<RestoreRequest, Failure> {
-    let selection = |given: std::path::PathBuf| {
-        let source = session.surroundings.locate(&given);
-        Selection { anchor: source.anchor, path: source.path, given }
-    };
     let records = session.records(&arguments.record);
     let tier = session.tier(&arguments.local_cache)?;
     Ok(RestoreRequest {
@@ -90,7 +86,8 @@ fn request(
                 home: session.surroundings.home.clone(),
             },
         },
-        paths: arguments.paths.into_iter().map(selection).collect(),
+        paths: arguments.paths.iter().map(|path| session.selection(path)).collect(),
+        trusted: vec![],
         delete_extra: arguments.delete_extra,
         owner: arguments.owner,
         xattrs: arguments.xattrs,

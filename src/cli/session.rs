@@ -1,7 +1,7 @@
 //! What all commands share: the store, the surroundings, progress, and stopping.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,10 +12,11 @@ use larder::mounts::Surroundings;
 use larder::progress::{Context, Progress as _, Warning};
 use larder::records::Records;
 use larder::repository::REFRESH_AFTER;
+use larder::restore::Selection;
 use larder::store::{InvalidLocation, Metered, Patience, S3Config, S3Store, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
 
-use super::args::{Global, LocalCache, Record};
+use super::args::{self, Global, LocalCache, Record};
 use super::exit::{Exit, Failure};
 use super::progress::Display;
 
@@ -115,6 +116,22 @@ impl Session {
         Ok(Arc::new(Metered::new(store)))
     }
 
+    /// Has warnings told although it is quiet.
+    pub(super) fn show_warnings(&mut self) {
+        self.display.show_warnings();
+    }
+
+    /// How long the command may take.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// A part of a cache, as the user names it.
+    pub(super) fn selection(&self, given: &Path) -> Selection {
+        let source = self.surroundings.locate(given);
+        Selection { anchor: source.anchor, path: source.path, given: given.to_owned() }
+    }
+
     /// The store's location, without secrets.
     pub(super) fn location(&self) -> &StoreLocation {
         &self.location
@@ -131,7 +148,9 @@ impl Session {
     fn patience(&self) -> Patience {
         // A little later than the flag, so that what fails first is the work,
         // which says what it was at.
-        let deadline = self.timeout.map(|timeout| self.began + timeout + Duration::from_millis(50));
+        let after = |timeout: Duration| timeout.checked_add(Duration::from_millis(50));
+        // One that no clock reaches is none.
+        let deadline = self.timeout.and_then(|timeout| self.began.checked_add(after(timeout)?));
         Patience { deadline, stop: Arc::clone(&self.stop) }
     }
 
@@ -195,6 +214,12 @@ impl Session {
     pub(super) fn tier_by_environment(&self) -> Result<Option<Arc<Tier>>, Failure> {
         let local_cache = std::env::var("LARDER_LOCAL_CACHE").ok();
         self.tier(&LocalCache { local_cache })
+    }
+
+    /// What `save --skip-unreadable` would be, for those who have no flag for it.
+    pub(super) fn skips_unreadable(&self) -> bool {
+        let text = std::env::var(args::SKIP_UNREADABLE).unwrap_or_default();
+        crate::plugin::boolean(&text).unwrap_or(false)
     }
 
     /// How long ago a cache that is used may have been used last before its

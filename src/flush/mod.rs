@@ -33,7 +33,7 @@ use claim::Claimed;
 pub use claim::LEASE;
 use marks::{Marked, Marks};
 use plan::{Living, Plan};
-pub use policy::{Policy, Reason};
+pub use policy::{Policy, Reason, Scopes};
 pub use repack::RepackReport;
 pub use repair::{RepairReport, RepairRequest, repair};
 pub use report::{FlushReport, Removed, Tally};

@@ -14,11 +14,36 @@ use crate::format::Lifetime;
 use crate::ids::{PackId, Scope};
 use crate::store_time::StoreTime;
 
+/// Some of the scopes of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scopes {
+    /// All of them.
+    All,
+    /// One.
+    One(Scope),
+    /// One, and all whose names go on after it with a slash.
+    Below(Scope),
+}
+
+impl Scopes {
+    /// Whether a scope is among them.
+    pub fn contain(&self, scope: &Scope) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => scope == one,
+            Self::Below(top) => match scope.as_str().strip_prefix(top.as_str()) {
+                Some(rest) => rest.is_empty() || rest.starts_with('/'),
+                None => false,
+            },
+        }
+    }
+}
+
 /// What is kept, and for how long.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The scope whose caches may be removed; all of them if none is named.
-    pub scope: Option<Scope>,
+    /// The scopes whose caches may be removed.
+    pub scopes: Scopes,
     /// How long a cache is kept after its last use.
     pub age: Duration,
     /// Other ages for keys that match; the first that does counts.
@@ -33,16 +58,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The caches of one scope by their age, and no other rule.
-    pub fn of_scope(scope: Scope, age: Duration) -> Self {
-        Self {
-            scope: Some(scope),
-            age,
-            key_ages: vec![],
-            pins: vec![],
-            keep_last: 0,
-            max_size: None,
-        }
+    /// The caches of these scopes by their age, and no other rule.
+    pub fn new(scopes: Scopes, age: Duration) -> Self {
+        Self { scopes, age, key_ages: vec![], pins: vec![], keep_last: 0, max_size: None }
     }
 }
 
@@ -97,7 +115,7 @@ fn kept_whatever(marked: &[Marked], policy: &Policy) -> Vec<bool> {
 impl Policy {
     fn may_remove(&self, manifest: &Marked) -> bool {
         let listed = &manifest.listed;
-        self.scope.as_ref().is_none_or(|scope| *scope == listed.scope)
+        self.scopes.contain(&listed.scope)
             && manifest.mark.facts.lifetime != Lifetime::Pinned
             && !self.pins.iter().any(|pin| pin.is_match(listed.key.as_str()))
     }
@@ -160,7 +178,7 @@ mod tests {
 
     fn policy() -> Policy {
         Policy {
-            scope: None,
+            scopes: Scopes::All,
             age: Duration::from_secs(14 * DAY),
             key_ages: vec![],
             pins: vec![],
@@ -247,13 +265,31 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_has_those_below_it_and_not_those_beside() {
+        let scope = |text: &str| text.parse::<Scope>().unwrap();
+        let below = Scopes::Below(scope("ci/org/repo"));
+        for (text, is_in) in [
+            ("ci/org/repo", true),
+            ("ci/org/repo/main", true),
+            ("ci/org/repo-2", false),
+            ("ci/org", false),
+            ("org/repo", false),
+        ] {
+            assert_eq!(below.contain(&scope(text)), is_in, "{text}");
+            assert!(Scopes::All.contain(&scope(text)));
+            let one = Scopes::One(scope("ci/org/repo"));
+            assert_eq!(one.contain(&scope(text)), text == "ci/org/repo");
+        }
+    }
+
+    #[test]
     fn other_scopes_are_left_alone() {
         let now = StoreTime::from_unix(1_000 * DAY as i64);
         let old = marked("k", 0, &[]);
-        let scope = Some("another".parse().unwrap());
+        let scopes = Scopes::One("another".parse().unwrap());
         let verdict =
             |policy: &Policy| judge(std::slice::from_ref(&old), &HashMap::new(), policy, now)[0];
         assert_eq!(verdict(&policy()), Some(Reason::Age));
-        assert_eq!(verdict(&Policy { scope, ..policy() }), None);
+        assert_eq!(verdict(&Policy { scopes, ..policy() }), None);
     }
 }

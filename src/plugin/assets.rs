@@ -73,7 +73,7 @@ pub(crate) struct AssetsSettings {
 /// # Errors
 /// [`InvalidSetting`], naming the variable.
 pub(crate) fn read(environment: &Environment) -> Result<AssetsSettings, InvalidSetting> {
-    let settings = Settings::of(TABLE, None, environment)?;
+    let settings = Settings::of(TABLE, environment);
     let filter = settings.value(&FILTER)?.map(|value| value.text).unwrap_or_default();
     Ok(AssetsSettings {
         store: location(&settings)?,

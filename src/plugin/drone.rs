@@ -3,16 +3,18 @@
 //! Every listed path is a cache of its own, with the path for its key, in the
 //! repository's scope: a step may rebuild one path and another step restore two.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use larder::ids::{Key, Scope};
-use larder::store::S3Config;
 
 use super::environment::Environment;
-use super::order::{Log, Order, Task};
-use super::setting::{AGE, BOOLEAN, Default, InvalidSetting, ROW, Setting, Settings, Value, age};
-use super::{System, clean, store};
+use super::order::{Log, Order, Saved, Task};
+use super::server::Server;
+use super::setting::{
+    AGE, BOOLEAN, Default, InvalidSetting, ROW, Setting, Settings, Value, age, check_unknown,
+};
+use super::{Given, System, clean, credentials, store};
 
 /// What all variables of settings begin with.
 pub(super) const PREFIX: &str = "PLUGIN_";
@@ -183,31 +185,42 @@ const STORE: &[(&Setting, &str)] = &[
     (&SECRET_KEY, "secret_access_key"),
     (&SESSION_TOKEN, "session_token"),
     (&REGION, "region"),
-    (&ENDPOINT, "endpoint_url"),
     (&PATH_STYLE, "use_path_style"),
 ];
 
 /// What the settings ask for.
-pub(super) fn read(environment: &Environment, has_store: bool) -> Result<Order, InvalidSetting> {
-    let settings = Settings::of(TABLE, Some(PREFIX), environment)?;
+pub(super) fn read(environment: &Environment, given: Given) -> Result<Order, InvalidSetting> {
+    let warnings = check_unknown(TABLE, PREFIX, environment)?;
+    let settings = Settings::of(TABLE, environment);
+    let words = words(&settings, given.store)?;
     let output = settings.value(&OUTPUT)?.map(|value| PathBuf::from(value.text));
     Ok(Order {
         system: System::Drone,
-        store: if has_store { None } else { Some(location(&settings)?) },
-        scope: scope(&settings)?,
+        store: if given.store { None } else { Some(store(&words)?) },
+        credentials: credentials(&words)?,
+        scope: given.scope.map_or_else(|| scope(&settings), Ok)?,
         timeout: None,
         log: Log::Normal,
         output,
+        warnings,
         tasks: tasks(&settings)?,
     })
 }
 
-fn location(settings: &Settings<'_>) -> Result<S3Config, InvalidSetting> {
-    let mut words: Vec<(&str, Value)> = vec![];
+/// The words of the store's location that the settings give.
+fn words(
+    settings: &Settings<'_>,
+    has_store: bool,
+) -> Result<Vec<(&'static str, Value)>, InvalidSetting> {
+    let mut words = vec![];
     for (setting, word) in STORE {
-        words.extend(settings.value(setting)?.map(|value| (*word, value)));
+        let value = if has_store { settings.given(setting)? } else { settings.value(setting)? };
+        words.extend(value.map(|value| (*word, value)));
     }
-    store(&words)
+    if let Some(value) = settings.value(&ENDPOINT)? {
+        Server::parse(&value.text).add_to(&mut words, &value);
+    }
+    Ok(words)
 }
 
 fn scope(settings: &Settings<'_>) -> Result<Scope, InvalidSetting> {
@@ -217,7 +230,8 @@ fn scope(settings: &Settings<'_>) -> Result<Scope, InvalidSetting> {
         None => {
             let (owner, name) = (settings.value(&REPO_OWNER)?, settings.value(&REPO_NAME)?);
             let (Some(owner), Some(name)) = (owner, name) else {
-                let from = "DRONE_REPO or CI_REPO (as owner/name), which the CI system sets";
+                let from = "DRONE_REPO or CI_REPO (as owner/name), which the CI system sets; \
+                            LARDER_SCOPE stands for it";
                 return Err(InvalidSetting::Missing { name: REPO.name, from: from.to_owned() });
             };
             Value { from: name.from, text: format!("{}/{}", owner.text, name.text) }
@@ -264,29 +278,29 @@ fn caches(
     }
     let task = |path: String| {
         let key = key(&path)?;
+        let path = PathBuf::from(path);
         Ok(if restore {
-            Task::Restore { key }
+            Task::Restore { key, path: Some(path) }
         } else {
-            Task::Save {
-                key,
-                paths: vec![path.into()],
-                allow_missing: true,
-                flatten: false,
-                level: None,
-            }
+            let paths = vec![path];
+            Task::Save(Saved { key, paths, allow_missing: true, flatten: false, level: None })
         })
     };
     paths.into_iter().map(task).collect()
 }
 
-/// The path's key: the same for all ways to write the path.
+/// The path's key: the path as it is said, however often `.` and `/` are in it.
 fn key(path: &str) -> Result<Key, InvalidSetting> {
     let from = CACHE.variables[0].to_owned();
-    clean(Path::new(path)).parse().map_err(|source| InvalidSetting::Name { from, source })
+    clean(path).parse().map_err(|source| InvalidSetting::Name { from, source })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use larder::store::S3Config;
+
     use super::super::testing::{check_page, environment, told};
     use super::*;
 
@@ -302,7 +316,7 @@ mod tests {
     /// as if they were not there.
     fn with(variables: &[(&str, &str)]) -> Result<Order, InvalidSetting> {
         let all: Vec<_> = STEP.iter().chain(variables).copied().collect();
-        read(&environment(&all), false)
+        read(&environment(&all), Given::default())
     }
 
     fn order(variables: &[(&str, &str)]) -> Order {
@@ -338,8 +352,15 @@ mod tests {
     #[test]
     fn bucket_with_a_store() {
         let all = STEP.iter().skip(1).copied().collect::<Vec<_>>();
-        let order = read(&environment(&all), true).unwrap();
+        let order = read(&environment(&all), Given { store: true, scope: None }).unwrap();
         assert_eq!(order.store, None);
+        assert_eq!(order.credentials, larder::store::CredentialSource::Chain);
+        // Its keys are for that store, too.
+        let keys = [("PLUGIN_AWS_ACCESS_KEY_ID", "k"), ("PLUGIN_AWS_SECRET_ACCESS_KEY", "s")];
+        let with_keys: Vec<_> = all.iter().chain(&keys).copied().collect();
+        let given = Given { store: true, scope: None };
+        let order = read(&environment(&with_keys), given).unwrap();
+        assert!(matches!(order.credentials, larder::store::CredentialSource::Keys { .. }));
     }
 
     #[test]
@@ -353,9 +374,11 @@ mod tests {
             &[("PLUGIN_CACHE", "")],
             "the setting cache is missing; it is read from PLUGIN_CACHE, PLUGIN_MOUNT",
         );
+        // As some systems write a list.
+        does(&[("PLUGIN_CACHE", r#"["a,b", "c"]"#)], &["restore a,b", "restore c"]);
         fails(
-            &[("PLUGIN_CACHE", " , ")],
-            "\" , \" is no value of PLUGIN_CACHE; it takes paths, separated by commas",
+            &[("PLUGIN_CACHE", ",")],
+            "\",\" is no value of PLUGIN_CACHE; it takes paths, separated by commas",
         );
     }
 
@@ -433,13 +456,14 @@ mod tests {
         assert_eq!(config(&[key, secret]).credentials, keys(None));
         let with_token = config(&[key, secret, token]).credentials;
         assert_eq!(with_token, keys(Some(Secret::new("token"))));
-        fails(
-            &[key],
-            "PLUGIN_AWS_ACCESS_KEY_ID: the store's location has keys without secret_access_key; \
-             give both access_key_id and secret_access_key, or neither",
-        );
-        let shown = format!("{:?}", order(&[key, secret, token]));
-        assert!(!shown.contains("hush") && !shown.contains("AKIA") && !shown.contains("\"token"));
+        fails(&[key], "PLUGIN_AWS_ACCESS_KEY_ID is given, and no secret_access_key to it; ");
+        let shown = format!("{:?}", order(&[key, secret, ("PLUGIN_AWS_SESSION_TOKEN", "t0ken")]));
+        for hidden in ["hush", "AKIA", "t0ken"] {
+            assert!(!shown.contains(hidden), "{shown}");
+        }
+        // As `echo` puts it into a secret.
+        let ended = [key, ("PLUGIN_AWS_SECRET_ACCESS_KEY", "hush\n")];
+        assert_eq!(config(&ended).credentials, keys(None));
     }
 
     /// It was documented, and never read.
@@ -454,6 +478,10 @@ mod tests {
         let url = |url| config(&[("PLUGIN_ENDPOINT", url)]).endpoint_url.unwrap();
         assert_eq!(url("http://minio:9000"), "http://minio:9000");
         assert_eq!(url("s3.example.org"), "https://s3.example.org");
+        let amazon = config(&[("PLUGIN_ENDPOINT", "s3.eu-west-1.amazonaws.com")]);
+        assert_eq!((amazon.endpoint_url, amazon.region.as_deref()), (None, Some("eu-west-1")));
+        let both = [("PLUGIN_ENDPOINT", "http://minio:9000"), ("PLUGIN_PATH_STYLE", "false")];
+        assert_eq!(config(&both).path_style, Some(false));
         assert_eq!(config(&[("PLUGIN_PATH_STYLE", "true")]).path_style, Some(true));
         assert_eq!(config(&[("PLUGIN_PATH_STYLE", "0")]).path_style, Some(false));
         assert_eq!(config(&[]).path_style, None);
@@ -489,8 +517,10 @@ mod tests {
         assert_eq!(
             scope(&[]).unwrap_err(),
             "the setting repository is missing; it is read from DRONE_REPO or CI_REPO (as \
-             owner/name), which the CI system sets"
+             owner/name), which the CI system sets; LARDER_SCOPE stands for it"
         );
+        let given = Given { store: false, scope: Some("shared".parse().unwrap()) };
+        assert_eq!(read(&environment(&STEP[..3]), given).unwrap().scope.as_str(), "shared");
     }
 
     #[test]
@@ -500,6 +530,9 @@ mod tests {
             let message = (variable, "fix: x\n\n[NO CACHE] please");
             does(&[message], &[says]);
             does(&[message, ("PLUGIN_RESTORE", ""), ("PLUGIN_REBUILD", "true")], &[says]);
+            // A flush uses none.
+            let flush = "flush what was not used for 30days";
+            does(&[message, ("PLUGIN_FLUSH", "true")], &[says, flush]);
         }
         does(&[("DRONE_COMMIT_MESSAGE", "no cache")], &["restore vendor/bundle"]);
     }
@@ -531,12 +564,25 @@ mod tests {
     fn unknown_settings_are_told() {
         fails(
             &[("PLUGIN_BUKCET", "x")],
-            "unknown setting PLUGIN_BUKCET; did you mean PLUGIN_BUCKET?",
+            "unknown setting PLUGIN_BUKCET (it is \"x\"); did you mean PLUGIN_BUCKET?",
         );
-        let error = told(&with(&[("PLUGIN_TURBO", "x")]).unwrap_err());
-        assert!(
-            error.starts_with("unknown setting PLUGIN_TURBO; the settings are PLUGIN_BUCKET, ")
-        );
+        let turbo = ("PLUGIN_TURBO", "https://me:hush@host");
+        let error = told(&with(&[turbo]).unwrap_err());
+        let text =
+            "unknown setting PLUGIN_TURBO (it is \"***@host\"); the settings are PLUGIN_BUCKET, ";
+        assert!(error.starts_with(text), "{error}");
+        let error = told(&with(&[("PLUGIN_API_TOKEN", "hush")]).unwrap_err());
+        assert!(error.starts_with("unknown setting PLUGIN_API_TOKEN (it is ***)"), "{error}");
+        // What others have put into every step can be let pass.
+        let order = order(&[turbo, ("LARDER_PLUGIN_UNKNOWN", "warn")]);
+        assert_eq!(order.warnings, ["unknown setting PLUGIN_TURBO (it is \"***@host\")"]);
+    }
+
+    /// Harness sets these in every step.
+    #[test]
+    fn what_systems_set_beside_settings_is_none() {
+        let order = order(&[("PLUGIN_ARTIFACT_FILE", "/tmp/x"), ("PLUGIN_METADATA_FILE", "y")]);
+        assert_eq!(order.warnings, [""; 0]);
     }
 
     #[test]

@@ -18,15 +18,14 @@ mod setting;
 mod testing;
 mod vela;
 
-use std::path::Path;
-
-use larder::store::{InvalidLocation, S3Config};
+use larder::ids::Scope;
+use larder::store::{CredentialSource, InvalidLocation, S3Config};
 
 pub(crate) use assets::{AssetsSettings, read as read_assets};
 pub(crate) use environment::Environment;
-pub(crate) use order::{Log, Order, Task};
-pub(crate) use setting::InvalidSetting;
+pub(crate) use order::{Log, Order, Saved, Task};
 use setting::Value;
+pub(crate) use setting::{InvalidSetting, boolean};
 
 /// The prefix in the bucket below which the store lies. Buckets that another
 /// plugin used have that one's objects at their root.
@@ -59,9 +58,8 @@ impl System {
     /// # Errors
     /// [`InvalidSetting`] if it is none's or several's.
     pub(crate) fn detect(environment: &Environment) -> Result<Self, InvalidSetting> {
-        if let Some(name) = environment.variable("LARDER_PLUGIN") {
-            let named = Self::ALL.into_iter().find(|system| system.name() == name);
-            return named.ok_or_else(|| InvalidSetting::System(name.to_owned()));
+        if let Some(named) = Self::named(environment)? {
+            return Ok(named);
         }
         let mut found = vec![];
         for system in Self::ALL {
@@ -78,6 +76,16 @@ impl System {
         }
     }
 
+    /// The system that `LARDER_PLUGIN` names, if it is set.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] if there is no such system.
+    pub(crate) fn named(environment: &Environment) -> Result<Option<Self>, InvalidSetting> {
+        let Some(name) = environment.variable("LARDER_PLUGIN") else { return Ok(None) };
+        let named = Self::ALL.into_iter().find(|system| system.name() == name);
+        named.map(Some).ok_or_else(|| InvalidSetting::System(name.to_owned()))
+    }
+
     fn is_in(self, environment: &Environment) -> Result<bool, InvalidSetting> {
         let has = |prefix| environment.names(prefix).next().is_some();
         Ok(match self {
@@ -92,19 +100,27 @@ impl System {
     }
 }
 
-/// What Drone or Vela ask for. With `has_store`, a store is named elsewhere, and
-/// theirs is not needed.
+/// What is said elsewhere than in a system's settings, which are then not needed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// A store is named.
+    pub(crate) store: bool,
+    /// The scope.
+    pub(crate) scope: Option<Scope>,
+}
+
+/// What Drone or Vela ask for.
 ///
 /// # Errors
 /// [`InvalidSetting`], naming the setting.
 pub(crate) fn read(
     system: System,
     environment: &Environment,
-    has_store: bool,
+    given: Given,
 ) -> Result<Order, InvalidSetting> {
     match system {
-        System::Drone => drone::read(environment, has_store),
-        System::Vela => vela::read(environment, has_store),
+        System::Drone => drone::read(environment, given),
+        System::Vela => vela::read(environment, given),
         System::Assets => Err(InvalidSetting::NoStep),
     }
 }
@@ -113,25 +129,42 @@ pub(crate) fn read(
 fn store(words: &[(&'static str, Value)]) -> Result<S3Config, InvalidSetting> {
     let given = words.iter().map(|(word, value)| (*word, value.text.as_str()));
     S3Config::from_words(given.chain([("prefix", PREFIX)])).map_err(|source| {
-        let is_named = |word: &str| match &source {
-            InvalidLocation::Value { parameter, .. } => *parameter == word,
-            // The half that is there.
-            InvalidLocation::HalfOfKeys(lacking) => {
-                *lacking != word && ["access_key_id", "secret_access_key"].contains(&word)
-            }
-            _ => false,
+        let from = |word: &str| {
+            let named = words.iter().find(|(given, _)| *given == word);
+            named.map_or_else(|| "the store".to_owned(), |(_, value)| value.from.clone())
         };
-        let named = words.iter().find(|(word, _)| is_named(word));
-        let from = named.map_or_else(|| "the store".to_owned(), |(_, value)| value.from.clone());
-        InvalidSetting::Store { from, source }
+        match source {
+            InvalidLocation::HalfOfKeys(lacking) => {
+                let there = match lacking {
+                    "access_key_id" => "secret_access_key",
+                    _ => "access_key_id",
+                };
+                let text = format!("{} is given, and no {lacking} to it", from(there));
+                InvalidSetting::Contradiction(text)
+            }
+            InvalidLocation::Value { parameter, .. } => {
+                InvalidSetting::Store { from: from(parameter), source }
+            }
+            _ => InvalidSetting::Store { from: "the store".to_owned(), source },
+        }
     })
+}
+
+/// The keys among these words.
+fn credentials(words: &[(&'static str, Value)]) -> Result<CredentialSource, InvalidSetting> {
+    let is_key =
+        |word: &str| ["access_key_id", "secret_access_key", "session_token"].contains(&word);
+    let mut keys: Vec<(&'static str, Value)> =
+        words.iter().filter(|(word, _)| is_key(word)).cloned().collect();
+    // Keys alone are no store, and any bucket makes them one.
+    keys.push(("bucket", Value { from: String::new(), text: "any-bucket".to_owned() }));
+    Ok(store(&keys)?.credentials)
 }
 
 /// A path by its names alone: `./a//b/../c/` is `a/c`, as Go's `path.Clean` has
 /// it.
-fn clean(path: &Path) -> String {
+fn clean(text: &str) -> String {
     let mut names: Vec<&str> = vec![];
-    let text = path.to_str().unwrap_or_default();
     let root = if text.starts_with('/') { "/" } else { "" };
     for name in text.split('/').filter(|name| !matches!(*name, "" | ".")) {
         match (name, names.last()) {
@@ -179,7 +212,7 @@ mod tests {
 
     #[test]
     fn one_path_has_one_name() {
-        let check = |path: &str, cleaned: &str| assert_eq!(clean(Path::new(path)), cleaned);
+        let check = |path: &str, cleaned: &str| assert_eq!(clean(path), cleaned);
         check("vendor/bundle", "vendor/bundle");
         check("./vendor//bundle/", "vendor/bundle");
         check("a/../b/./c", "b/c");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use larder::ids::{Key, Scope};
-use larder::store::S3Config;
+use larder::store::{CredentialSource, S3Config};
 
 use super::System;
 
@@ -15,11 +15,15 @@ pub(crate) struct Order {
     pub(crate) system: System,
     /// The store, unless it is named elsewhere.
     pub(crate) store: Option<S3Config>,
+    /// The keys that the settings have, whatever store it is.
+    pub(crate) credentials: CredentialSource,
     pub(crate) scope: Scope,
     pub(crate) timeout: Option<Duration>,
     pub(crate) log: Log,
     /// A file to which results are added as `name=value`.
     pub(crate) output: Option<PathBuf>,
+    /// What a person should know of the settings.
+    pub(crate) warnings: Vec<String>,
     /// What to do, in this order.
     pub(crate) tasks: Vec<Task>,
 }
@@ -27,15 +31,15 @@ pub(crate) struct Order {
 impl Order {
     /// Whether it saves or restores, which a store's failure may leave undone.
     pub(crate) fn transfers(&self) -> bool {
-        let is_transfer = |task: &Task| matches!(task, Task::Restore { .. } | Task::Save { .. });
-        self.tasks.iter().any(is_transfer)
+        self.tasks.iter().any(Task::transfers)
     }
 }
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Log {
-    Quiet,
+    Errors,
+    Warnings,
     #[default]
     Normal,
     Verbose,
@@ -50,47 +54,51 @@ pub(crate) enum Task {
     /// Remove all caches of the scope.
     Clear,
     /// Bring a cache back; that there is none is no error.
-    Restore { key: Key },
-    /// Save paths under a key.
-    Save {
+    Restore {
         key: Key,
-        paths: Vec<PathBuf>,
-        /// Paths that do not exist are said and left out, and not an error.
-        allow_missing: bool,
-        /// Each path is recorded by its last name alone.
-        flatten: bool,
-        /// zstd's level, if one is asked for.
-        level: Option<i32>,
+        /// A path that the settings name: links above it are the user's own.
+        path: Option<PathBuf>,
     },
+    Save(Saved),
     /// Remove the scope's caches that were not used for so long.
-    Flush { age: Duration },
+    Flush {
+        age: Duration,
+    },
 }
 
-/// What a dry run prints.
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "system: {}", self.system.name())?;
-        if let Some(store) = &self.store {
-            writeln!(f, "store: {store}")?;
-        }
-        writeln!(f, "scope: {}", self.scope)?;
-        if let Some(timeout) = self.timeout {
-            writeln!(f, "timeout: {}", humantime::format_duration(timeout))?;
-        }
-        for task in &self.tasks {
-            writeln!(f, "{task}")?;
-        }
-        Ok(())
+/// Paths that are to be saved under a key.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Saved {
+    pub(crate) key: Key,
+    pub(crate) paths: Vec<PathBuf>,
+    /// Paths that do not exist are said and left out, and not an error.
+    pub(crate) allow_missing: bool,
+    /// Each path is recorded by its last name alone.
+    pub(crate) flatten: bool,
+    /// zstd's level, if one is asked for.
+    pub(crate) level: Option<i32>,
+}
+
+impl Task {
+    /// Whether it saves or restores.
+    pub(crate) fn transfers(&self) -> bool {
+        matches!(self, Self::Restore { .. } | Self::Save(_))
+    }
+
+    /// Whether whoever asked for it wants to know what was found.
+    pub(crate) fn answers(&self) -> bool {
+        matches!(self, Self::Restore { .. } | Self::Clear)
     }
 }
 
+/// What a dry run prints.
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Say(text) => f.write_str(text),
             Self::Clear => f.write_str("remove all caches of the scope"),
-            Self::Restore { key } => write!(f, "restore {key}"),
-            Self::Save { key, paths, allow_missing, flatten, level } => {
+            Self::Restore { key, .. } => write!(f, "restore {key}"),
+            Self::Save(Saved { key, paths, allow_missing, flatten, level }) => {
                 let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
                 write!(f, "save {key}: {}", paths.join(", "))?;
                 if *allow_missing {

@@ -1,6 +1,8 @@
 //! The S3 server that a Vela pipeline names: a URL, a bare host, or one of
 //! Amazon's host names, which also say a region and a bucket.
 
+use super::setting::Value;
+
 /// What a server's name says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Server {
@@ -26,8 +28,11 @@ impl Server {
     pub(super) fn parse(text: &str) -> Self {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         let host = rest.split('/').next().unwrap_or_default();
+        let host = host.strip_suffix(":443").unwrap_or(host);
         let amazon = [".amazonaws.com", ".amazonaws.com.cn"];
+        // A password before the host is not for us to pass over.
         if scheme != "http"
+            && !rest.contains('@')
             && let Some(labels) = amazon.iter().find_map(|end| host.strip_suffix(end))
             && let Some(server) = Self::amazon(labels)
         {
@@ -43,6 +48,8 @@ impl Server {
 
     /// What is before `.amazonaws.com`: `bucket.s3-region`, `s3.region` and so
     /// on. Amazon's guide on S3 endpoints has them; `s3-region` is the old form.
+    /// `None` for endpoints of one's own (`vpce`), by FIPS and others, which are
+    /// not for us to take apart.
     fn amazon(labels: &str) -> Option<Self> {
         let labels: Vec<&str> = labels.split('.').collect();
         let service =
@@ -53,18 +60,51 @@ impl Server {
             dual_stack: after.contains(&"dualstack"),
             ..Self::default()
         };
-        let region = after.iter().find(|label| **label != "dualstack").copied();
+        let mut after = after.iter().filter(|label| **label != "dualstack");
+        let region = after.next().copied();
+        if after.next().is_some() || region.is_some_and(|region| !is_region(region)) {
+            return None;
+        }
+        server.region = region.map(str::to_owned);
         match labels[service].strip_prefix("s3-") {
+            None => {}
             Some("accelerate") => server.accelerate = true,
             // The name that us-east-1 had before regions had names.
             Some("external-1") => server.region = Some("us-east-1".to_owned()),
-            // Endpoints by FIPS and others: not for us to take apart.
-            Some(region) if region.contains("fips") => return None,
-            Some(region) => server.region = Some(region.to_owned()),
-            None => server.region = region.map(str::to_owned),
+            Some(region) if is_region(region) => server.region = Some(region.to_owned()),
+            Some(_) => return None,
         }
         Some(server)
     }
+
+    /// Adds what it says to the words of a store's location, unless they are there.
+    pub(super) fn add_to(&self, words: &mut Vec<(&'static str, Value)>, said: &Value) {
+        let truth = |it: bool| it.then(|| "true".to_owned());
+        let all = [
+            ("endpoint_url", self.endpoint.clone()),
+            ("region", self.region.clone()),
+            ("use_path_style", self.path_style.map(|it| it.to_string())),
+            ("dual_stack", truth(self.dual_stack)),
+            ("accelerate", truth(self.accelerate)),
+        ];
+        for (word, text) in all {
+            let Some(text) = text else { continue };
+            if !words.iter().any(|(given, _)| *given == word) {
+                words.push((word, Value { from: said.from.clone(), text }));
+            }
+        }
+    }
+}
+
+/// Whether a text is like `us-west-2` or `us-gov-east-1`.
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let Some((number, names)) = parts.split_last() else { return false };
+    names.len() >= 2
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && !number.is_empty()
+        && names[0] != "fips"
+        && names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -83,6 +123,7 @@ mod tests {
         amazon("https://mybucket.s3-us-west-2.amazonaws.com", "us-west-2", "mybucket");
         amazon("my.bucket.s3.eu-west-1.amazonaws.com", "eu-west-1", "my.bucket");
         amazon("s3.amazonaws.com", "", "");
+        amazon("s3.us-gov-west-1.amazonaws.com:443", "us-gov-west-1", "");
         amazon("https://s3.amazonaws.com/", "", "");
         amazon("s3-external-1.amazonaws.com", "us-east-1", "");
         amazon("s3.cn-north-1.amazonaws.com.cn", "cn-north-1", "");
@@ -104,5 +145,8 @@ mod tests {
         check("http://s3.amazonaws.com", Some(true));
         check("s3-fips.us-east-1.amazonaws.com", Some(true));
         check("oss-cn-hangzhou.aliyuncs.com", None);
+        check("https://bucket.vpce-1a2b-3c4d.s3.us-east-1.vpce.amazonaws.com", Some(true));
+        check("s3-accesspoint.us-east-1.amazonaws.com", Some(true));
+        check("https://KEY:SECRET@mybucket.s3-us-west-2.amazonaws.com", Some(true));
     }
 }

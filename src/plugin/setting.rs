@@ -54,11 +54,18 @@ pub(crate) const ROW: Setting = Setting {
 };
 
 /// A setting that was given, and by what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Value {
     /// The variable or the file's path.
     pub(crate) from: String,
     pub(crate) text: String,
+}
+
+/// Not the text: it may be a secret.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value({})", self.from)
+    }
 }
 
 /// Settings that no request can be made of.
@@ -83,11 +90,14 @@ pub(crate) enum InvalidSetting {
     #[error("the setting {name} is missing")]
     Missing { name: &'static str, from: String },
     /// A variable looks like a setting and is none.
-    #[error("unknown setting {variable}")]
-    Unknown { variable: String, known: Vec<&'static str> },
+    #[error("unknown setting {variable} (it is {value})")]
+    Unknown { variable: String, value: String, known: Vec<&'static str> },
     /// A value means nothing.
     #[error("{value} is no value of {from}")]
     Value { from: String, value: String, takes: &'static str },
+    /// A value that is no text.
+    #[error("the value of {0} is no UTF-8")]
+    NoText(String),
     /// A value that the store's location does not take.
     #[error("{from}: {source}")]
     Store { from: String, source: InvalidLocation },
@@ -117,13 +127,21 @@ impl InvalidSetting {
             Self::ForeignStep { .. } => "leave it out, or set LARDER_PLUGIN=assets".to_owned(),
             Self::NoStep => "run `larder plugin check` or `larder plugin upload`".to_owned(),
             Self::Missing { from, .. } => format!("it is read from {from}"),
-            Self::Unknown { variable, known } => match larder::store::nearest(variable, known) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("the settings are {}", known.join(", ")),
-            },
+            Self::Unknown { variable, known, .. } => {
+                match larder::store::nearest(variable, known) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!(
+                        "the settings are {}; LARDER_PLUGIN_UNKNOWN=warn lets others pass",
+                        known.join(", ")
+                    ),
+                }
+            }
             Self::Value { takes, .. } => format!("it takes {takes}"),
             Self::Store { source, .. } => return source.hint().map(String::from),
             Self::Name { .. } => "names have 1 to 512 bytes without control characters".to_owned(),
+            Self::NoText(_) => {
+                "larder takes settings as UTF-8 only; `larder save` takes any path".to_owned()
+            }
             Self::Contradiction(_) | Self::File { .. } => return None,
         })
     }
@@ -136,31 +154,77 @@ pub(crate) struct Settings<'a> {
     environment: &'a Environment,
 }
 
-impl<'a> Settings<'a> {
-    /// Those of a table. Variables that begin with `prefix` are all settings.
-    ///
-    /// # Errors
-    /// [`InvalidSetting::Unknown`] if one of them is not in the table.
-    pub(crate) fn of(
-        table: &'static [&'static Setting],
-        prefix: Option<&str>,
-        environment: &'a Environment,
-    ) -> Result<Self, InvalidSetting> {
-        let known: Vec<&str> =
-            table.iter().flat_map(|setting| setting.variables.iter().copied()).collect();
-        if let Some(prefix) = prefix
-            && let Some(name) = environment.names(prefix).find(|name| !known.contains(name))
-        {
-            let known = known.into_iter().filter(|name| name.starts_with(prefix)).collect();
-            return Err(InvalidSetting::Unknown { variable: name.to_owned(), known });
+/// Variables that CI systems set in every step beside the settings: Harness's
+/// lite-engine has these.
+const AMBIENT: [&str; 5] = [
+    "PLUGIN_ARTIFACT_FILE",
+    "PLUGIN_BUILD_TOOL_FILE",
+    "PLUGIN_CACHE_INTEL_METRICS_FILE",
+    "PLUGIN_CACHE_METRICS_FILE",
+    "PLUGIN_METADATA_FILE",
+];
+
+/// Looks for variables that begin with `prefix` and are no settings. Gives what is
+/// to be told of them, if `LARDER_PLUGIN_UNKNOWN` lets them pass.
+///
+/// # Errors
+/// [`InvalidSetting::Unknown`] if it does not.
+pub(crate) fn check_unknown(
+    table: &[&'static Setting],
+    prefix: &str,
+    environment: &Environment,
+) -> Result<Vec<String>, InvalidSetting> {
+    let known: Vec<&'static str> =
+        table.iter().flat_map(|setting| setting.variables.iter().copied()).collect();
+    let mut warnings = vec![];
+    for variable in environment.names(prefix) {
+        if known.contains(&variable) || AMBIENT.contains(&variable) {
+            continue;
         }
-        Ok(Self { table, environment })
+        let unknown = InvalidSetting::Unknown {
+            variable: variable.to_owned(),
+            value: shown(variable, environment.variable(variable).unwrap_or_default()),
+            known: known.iter().copied().filter(|name| name.starts_with(prefix)).collect(),
+        };
+        if environment.variable("LARDER_PLUGIN_UNKNOWN") != Some("warn") {
+            return Err(unknown);
+        }
+        warnings.push(unknown.to_string());
+    }
+    Ok(warnings)
+}
+
+/// The value of a setting that nobody knows, unless its name says that it is a
+/// secret.
+fn shown(variable: &str, value: &str) -> String {
+    let is_secret = ["KEY", "SECRET", "TOKEN", "PASS", "CREDENTIAL", "AUTH"];
+    if is_secret.iter().any(|word| variable.contains(word)) {
+        return "***".to_owned();
+    }
+    format!("{:?}", without_userinfo(value))
+}
+
+/// A text that may be a URL, less the password in it.
+fn without_userinfo(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) if text.contains(':') => format!("***@{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
+impl<'a> Settings<'a> {
+    /// Those of a table.
+    pub(crate) fn of(table: &'static [&'static Setting], environment: &'a Environment) -> Self {
+        Self { table, environment }
     }
 
     /// A setting that was given.
     pub(crate) fn given(&self, setting: &Setting) -> Result<Option<Value>, InvalidSetting> {
         debug_assert!(self.table.contains(&setting), "{} is in no table", setting.name);
         for &variable in setting.variables {
+            if self.environment.is_unreadable(variable) {
+                return Err(InvalidSetting::NoText(variable.to_owned()));
+            }
             if let Some(text) = self.environment.variable(variable) {
                 return Ok(Some(Value { from: variable.to_owned(), text: text.to_owned() }));
             }
@@ -182,13 +246,13 @@ impl<'a> Settings<'a> {
         match setting.default {
             Default::Text(text) => Ok(Some(Value { from: from(), text: text.to_owned() })),
             Default::Unset(_) => Ok(None),
-            Default::Required => Err(Self::missing(setting)),
+            Default::Required => Err(setting.missing()),
         }
     }
 
     /// A setting that has to be given, or has a default.
     pub(crate) fn required(&self, setting: &Setting) -> Result<Value, InvalidSetting> {
-        self.value(setting)?.ok_or_else(|| Self::missing(setting))
+        self.value(setting)?.ok_or_else(|| setting.missing())
     }
 
     /// A truth value; without one, it is not so.
@@ -199,6 +263,12 @@ impl<'a> Settings<'a> {
     /// The parts of a list, as CI systems join them.
     pub(crate) fn list(&self, setting: &Setting) -> Result<Vec<String>, InvalidSetting> {
         let text = self.value(setting)?.map(|value| value.text).unwrap_or_default();
+        // As some systems write lists that are not of plain words alone.
+        if text.starts_with('[')
+            && let Ok(parts) = serde_json::from_str::<Vec<String>>(&text)
+        {
+            return Ok(parts);
+        }
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         Ok(parts.map(str::to_owned).collect())
     }
@@ -212,17 +282,18 @@ impl<'a> Settings<'a> {
         let Some(value) = self.value(setting)? else { return Ok(None) };
         parse(value.text.trim()).map(Some).ok_or_else(|| setting.invalid(&value))
     }
-
-    fn missing(setting: &Setting) -> InvalidSetting {
-        let from = setting.variables.join(", ");
-        InvalidSetting::Missing { name: setting.name, from }
-    }
 }
 
 impl Setting {
+    /// The error for a setting that has to be given, and was not.
+    pub(crate) fn missing(&self) -> InvalidSetting {
+        InvalidSetting::Missing { name: self.name, from: self.variables.join(", ") }
+    }
+
     /// The error for a value that means nothing.
     pub(crate) fn invalid(&self, value: &Value) -> InvalidSetting {
-        let shown = if self.is_secret { "***".to_owned() } else { format!("{:?}", value.text) };
+        let text = without_userinfo(&value.text);
+        let shown = if self.is_secret { "***".to_owned() } else { format!("{text:?}") };
         InvalidSetting::Value { from: value.from.clone(), value: shown, takes: self.takes }
     }
 }

@@ -3,20 +3,20 @@
 //! All mounts are one cache, whose key is the file name that the archive would
 //! have had, in the scope `prefix/org/repo` or `path`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use larder::compression;
 use larder::ids::{Key, Scope};
-use larder::store::S3Config;
 
 use super::environment::Environment;
-use super::order::{Log, Order, Task};
+use super::order::{Log, Order, Saved, Task};
 use super::server::Server;
 use super::setting::{
     AGE, BOOLEAN, Default, GO_DURATION, InvalidSetting, ROW, Setting, Settings, Value, age,
-    go_duration,
+    check_unknown, go_duration,
 };
-use super::{System, clean, store};
+use super::{Given, System, clean, credentials, store};
 
 /// What all variables of parameters begin with.
 pub(super) const PREFIX: &str = "PARAMETER_";
@@ -43,7 +43,7 @@ const LOG_LEVEL: Setting = Setting {
     files: files!("log_level"),
     default: Default::Text("info"),
     takes: "trace, debug, info, warn, error, fatal or panic, or the first letter",
-    means: "how much is told: `trace`, `debug`, `info`; from `warn` on only errors",
+    means: "how much is told: `trace`, `debug`, `info`, `warn`; from `error` on only errors",
     ..ROW
 };
 const BUCKET: Setting = Setting {
@@ -276,16 +276,24 @@ enum Action {
 }
 
 /// What the settings ask for.
-pub(super) fn read(environment: &Environment, has_store: bool) -> Result<Order, InvalidSetting> {
-    let settings = Settings::of(TABLE, Some(PREFIX), environment)?;
+pub(super) fn read(environment: &Environment, given: Given) -> Result<Order, InvalidSetting> {
+    let warnings = check_unknown(TABLE, PREFIX, environment)?;
+    let settings = Settings::of(TABLE, environment);
     let task = task(&settings)?;
+    let mut words = keys(&settings)?;
+    let credentials = credentials(&words)?;
+    if !given.store {
+        words.extend(location(&settings)?);
+    }
     Ok(Order {
         system: System::Vela,
-        store: if has_store { None } else { Some(location(&settings)?) },
-        scope: scope(&settings)?,
+        store: if given.store { None } else { Some(store(&words)?) },
+        credentials,
+        scope: given.scope.map_or_else(|| scope(&settings), Ok)?,
         timeout: settings.parse(&TIMEOUT, go_duration)?,
         log: settings.parse(&LOG_LEVEL, log_level)?.unwrap_or_default(),
         output: None,
+        warnings,
         tasks: vec![task],
     })
 }
@@ -299,57 +307,49 @@ fn task(settings: &Settings<'_>) -> Result<Task, InvalidSetting> {
     })?;
     // All of them are read, so that a wrong value is told whatever is done.
     let key = key(settings)?;
-    let age = settings.parse(&FLUSH_AGE, age)?;
+    let age = settings.parse(&FLUSH_AGE, age)?.unwrap_or(Duration::ZERO);
     let level = settings.parse(&COMPRESSION_LEVEL, level)?.flatten();
     let preserve_path = settings.parse(&PRESERVE_PATH, super::setting::boolean)?;
     let paths: Vec<PathBuf> = settings.list(&MOUNT)?.into_iter().map(PathBuf::from).collect();
-    match (action, age) {
-        (Some(Action::Restore), _) => Ok(Task::Restore { key }),
-        (Some(Action::Flush), Some(age)) => Ok(Task::Flush { age }),
-        (Some(Action::Rebuild), _) if !paths.is_empty() => {
+    match action {
+        Some(Action::Restore) => Ok(Task::Restore { key, path: None }),
+        Some(Action::Flush) => Ok(Task::Flush { age }),
+        Some(Action::Rebuild) if paths.is_empty() => Err(MOUNT.missing()),
+        Some(Action::Rebuild) => {
             let flatten = preserve_path == Some(false);
-            Ok(Task::Save { key, paths, allow_missing: false, flatten, level })
+            Ok(Task::Save(Saved { key, paths, allow_missing: false, flatten, level }))
         }
-        _ => Err(InvalidSetting::Missing { name: MOUNT.name, from: MOUNT.variables.join(", ") }),
+        None => Err(ACTION.missing()),
     }
 }
 
-fn location(settings: &Settings<'_>) -> Result<S3Config, InvalidSetting> {
+/// Where the store is.
+fn location(settings: &Settings<'_>) -> Result<Vec<(&'static str, Value)>, InvalidSetting> {
     let bucket = settings.required(&BUCKET)?;
     let mut words = vec![("bucket", bucket.clone())];
-    let mut region = settings.value(&REGION)?;
-    if let Some(value) = settings.value(&SERVER)? {
-        let server = Server::parse(&value.text);
-        let say = |text: &str| Value { from: value.from.clone(), text: text.to_owned() };
-        if let Some(other) = server.bucket.filter(|other| *other != bucket.text) {
-            return Err(InvalidSetting::Contradiction(format!(
-                "{} names the bucket {other:?}, and {} names {:?}",
-                value.from, bucket.from, bucket.text
-            )));
-        }
-        region = region.or_else(|| server.region.as_deref().map(say));
-        words.extend(server.endpoint.as_deref().map(|url| ("endpoint_url", say(url))));
-        words.extend(server.path_style.map(|it| ("use_path_style", say(&it.to_string()))));
-        words.extend(server.dual_stack.then(|| ("dual_stack", say("true"))));
-        words.extend(server.accelerate.then(|| ("accelerate", say("true"))));
-    }
+    words.extend(settings.value(&REGION)?.map(|region| ("region", region)));
     if let Some(value) = settings.value(&ACCELERATED_ENDPOINT)? {
         let server = Server::parse(&value.text);
         if !server.accelerate {
             return Err(ACCELERATED_ENDPOINT.invalid(&value));
         }
-        let say = || Value { from: value.from.clone(), text: "true".to_owned() };
-        words.retain(|(word, _)| !["accelerate", "dual_stack"].contains(word));
-        words.push(("accelerate", say()));
-        words.extend(server.dual_stack.then(|| ("dual_stack", say())));
+        server.add_to(&mut words, &value);
     }
-    words.extend(region.map(|region| ("region", region)));
-    words.extend(credentials(settings)?);
-    store(&words)
+    if let Some(value) = settings.value(&SERVER)? {
+        let server = Server::parse(&value.text);
+        if let Some(other) = server.bucket.as_ref().filter(|other| **other != bucket.text) {
+            return Err(InvalidSetting::Contradiction(format!(
+                "{} names the bucket {other:?}, and {} names {:?}",
+                value.from, bucket.from, bucket.text
+            )));
+        }
+        server.add_to(&mut words, &value);
+    }
+    Ok(words)
 }
 
 /// The access key, if one is given.
-fn credentials(settings: &Settings<'_>) -> Result<Vec<(&'static str, Value)>, InvalidSetting> {
+fn keys(settings: &Settings<'_>) -> Result<Vec<(&'static str, Value)>, InvalidSetting> {
     let access_key = settings.value(&ACCESS_KEY)?;
     let mut token = settings.value(&SESSION_TOKEN)?;
     // A token is part of its key: the runner's own does not go with another.
@@ -370,12 +370,8 @@ fn scope(settings: &Settings<'_>) -> Result<Scope, InvalidSetting> {
     let value = match settings.given(&PATH)? {
         Some(path) => path,
         None => {
-            let part = |setting: &Setting| match settings.value(setting) {
-                Ok(None) => {
-                    let from = setting.variables.join(", ");
-                    Err(InvalidSetting::Missing { name: setting.name, from })
-                }
-                other => other.map(|value| value.expect("it is there")),
+            let part = |setting: &'static Setting| {
+                settings.value(setting)?.ok_or_else(|| setting.missing())
             };
             let prefix = settings.required(&PREFIX_SETTING)?;
             let (org, repo) = (part(&ORG)?, part(&REPO)?);
@@ -383,23 +379,25 @@ fn scope(settings: &Settings<'_>) -> Result<Scope, InvalidSetting> {
             Value { from: format!("{}, {}, {}", prefix.from, org.from, repo.from), text }
         }
     };
-    let scope = clean(Path::new(&value.text));
-    let scope = scope.trim_start_matches('/');
-    if scope.is_empty() || scope == "." || scope.split('/').any(|name| name == "..") {
+    let scope = inside(&value.text).ok_or_else(|| {
         let said = format!("{} is {:?}, which leaves the bucket", value.from, value.text);
-        return Err(InvalidSetting::Contradiction(said));
-    }
+        InvalidSetting::Contradiction(said)
+    })?;
     scope.parse().map_err(|source| InvalidSetting::Name { from: value.from, source })
 }
 
 fn key(settings: &Settings<'_>) -> Result<Key, InvalidSetting> {
     let value = settings.required(&FILENAME)?;
-    let key = clean(Path::new(&value.text));
-    let key = key.trim_start_matches('/');
-    if key.is_empty() || key == "." || key.split('/').any(|name| name == "..") {
-        return Err(FILENAME.invalid(&value));
-    }
+    let key = inside(&value.text).ok_or_else(|| FILENAME.invalid(&value))?;
     key.parse().map_err(|source| InvalidSetting::Name { from: value.from, source })
+}
+
+/// A path by its names, if it stays below where it begins.
+fn inside(text: &str) -> Option<String> {
+    let path = clean(text);
+    let path = path.trim_start_matches('/');
+    let leaves = path.is_empty() || path == "." || path.split('/').any(|name| name == "..");
+    (!leaves).then(|| path.to_owned())
 }
 
 /// The level of a log, by name or by letter.
@@ -408,7 +406,8 @@ fn log_level(text: &str) -> Option<Log> {
         "t" | "trace" => Some(Log::Trace),
         "d" | "debug" => Some(Log::Verbose),
         "i" | "info" => Some(Log::Normal),
-        "w" | "warn" | "e" | "error" | "f" | "fatal" | "p" | "panic" => Some(Log::Quiet),
+        "w" | "warn" => Some(Log::Warnings),
+        "e" | "error" | "f" | "fatal" | "p" | "panic" => Some(Log::Errors),
         _ => None,
     }
 }
@@ -431,9 +430,7 @@ fn level(text: &str) -> Option<Option<i32>> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use larder::store::{CredentialSource, Secret};
+    use larder::store::{CredentialSource, S3Config, Secret};
 
     use super::super::testing::{check_page, environment, told};
     use super::*;
@@ -451,7 +448,7 @@ mod tests {
     /// as if they were not there.
     fn with(variables: &[(&str, &str)]) -> Result<Order, InvalidSetting> {
         let all: Vec<_> = STEP.iter().chain(variables).copied().collect();
-        read(&environment(&all), false)
+        read(&environment(&all), Given::default())
     }
 
     fn order(variables: &[(&str, &str)]) -> Order {
@@ -523,14 +520,14 @@ mod tests {
             ("d", Log::Verbose),
             ("INFO", Log::Normal),
             ("i", Log::Normal),
-            ("warn", Log::Quiet),
-            ("w", Log::Quiet),
-            ("error", Log::Quiet),
-            ("e", Log::Quiet),
-            ("fatal", Log::Quiet),
-            ("f", Log::Quiet),
-            ("panic", Log::Quiet),
-            ("p", Log::Quiet),
+            ("warn", Log::Warnings),
+            ("w", Log::Warnings),
+            ("error", Log::Errors),
+            ("e", Log::Errors),
+            ("fatal", Log::Errors),
+            ("f", Log::Errors),
+            ("panic", Log::Errors),
+            ("p", Log::Errors),
         ];
         for (text, log) in levels {
             assert_eq!(order(&[("PARAMETER_LOG_LEVEL", text)]).log, log, "{text}");
@@ -650,7 +647,7 @@ mod tests {
     #[test]
     fn compression_levels() {
         let level = |text: &str| match order(&[("PARAMETER_COMPRESSION_LEVEL", text)]).tasks.pop() {
-            Some(Task::Save { level, .. }) => level,
+            Some(Task::Save(Saved { level, .. })) => level,
             other => panic!("{other:?}"),
         };
         assert_eq!(level("-1"), None);
@@ -676,7 +673,7 @@ mod tests {
         does(&[("PARAMETER_MOUNT", ".gradle, build/x")], "save archive.tgz: .gradle, build/x");
         let variables = ["PARAMETER_MOUNT", "S3_CACHE_MOUNT"];
         names(&variables, ("a", "b"), Some("PARAMETER_MOUNT"), |order| order.tasks);
-        for none in ["", " , "] {
+        for none in ["", ","] {
             fails(
                 &[("PARAMETER_MOUNT", none)],
                 "the setting mount is missing; it is read from PARAMETER_MOUNT, S3_CACHE_MOUNT",
@@ -730,6 +727,9 @@ mod tests {
             "PARAMETER_SERVER names the bucket \"other\", and PARAMETER_BUCKET names \
              \"mybucket\"; ",
         );
+        let secret = ("PARAMETER_SERVER", "https://KEY:hush@mybucket.s3-us-west-2.amazonaws.com");
+        let error = told(&with(&[secret]).unwrap_err());
+        assert!(error.contains("PARAMETER_SERVER") && !error.contains("hush"), "{error}");
         fails(
             &[("PARAMETER_SERVER", "ftp://host")],
             "PARAMETER_SERVER: \"ftp://host\" is no value of the parameter \"endpoint_url\"; \
@@ -752,6 +752,9 @@ mod tests {
         let dual = config(&[(variables[0], dual)]);
         assert_eq!((dual.accelerate, dual.dual_stack), (true, true));
         assert!(!config(&[]).accelerate);
+        let secret = (variables[0], "https://KEY:hush@fast.example.org");
+        let error = told(&with(&[secret]).unwrap_err());
+        assert!(!error.contains("hush"), "{error}");
         fails(
             &[(variables[0], "fast.example.org")],
             "\"fast.example.org\" is no value of PARAMETER_ACCELERATED_ENDPOINT; it takes \
@@ -819,11 +822,9 @@ mod tests {
         // The runner's own token is not of this key.
         let ambient = config(&[key, secret, ("AWS_SESSION_TOKEN", "token")]);
         assert_eq!(ambient.credentials, of(None));
-        let half = told(&with(&[secret]).unwrap_err());
-        assert!(
-            half.starts_with("PARAMETER_SECRET_KEY: ") && !half.contains("\"secret\""),
-            "{half}"
-        );
+        let half = told(&with(&[("PARAMETER_SECRET_KEY", "hush")]).unwrap_err());
+        assert!(half.starts_with("PARAMETER_SECRET_KEY is given"), "{half}");
+        assert!(!half.contains("hush"), "{half}");
     }
 
     #[test]
@@ -841,7 +842,7 @@ mod tests {
         ];
         let read_with = |more: &[(&str, &str)]| {
             let all: Vec<_> = given.iter().chain(more).copied().collect();
-            read(&environment(&all), false)
+            read(&environment(&all), Given::default())
         };
         put("parameters/s3-cache/action", "rebuild\n");
         put("secrets/s3-cache/root", "rootbucket\n");
@@ -880,7 +881,7 @@ mod tests {
     fn unknown_parameters_are_told() {
         fails(
             &[("PARAMETER_MOUNTS", "x")],
-            "unknown setting PARAMETER_MOUNTS; did you mean PARAMETER_MOUNT?",
+            "unknown setting PARAMETER_MOUNTS (it is \"x\"); did you mean PARAMETER_MOUNT?",
         );
         // Vela's own plugin knows them, and does nothing with them.
         order(&[("PARAMETER_REPO_BRANCH", "main"), ("PARAMETER_BUILD_BRANCH", "x")]);

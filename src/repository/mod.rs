@@ -138,15 +138,18 @@ impl Repository {
         Ok(opened?.map(|repository| (repository, manifest)))
     }
 
-    /// Makes a place in which [`Repository::open`] found none a store.
+    /// Makes a place in which [`Repository::open`] found none a store. One that has
+    /// lost its marker alone becomes what it was: rules that delete objects by age
+    /// take the oldest first.
     ///
     /// # Errors
     /// Those of the store; [`Error::NotAStore`] if the place holds other things.
     pub fn create(store: Arc<dyn Store>) -> Result<Self, Error> {
-        if let Some(other) = store.list("", None, 1)?.objects.pop()
-            && other.key != Layout::marker()
-        {
-            return Err(Error::NotAStore { location: store.location(), example: other.key });
+        // A page of them tells: other programs' keys are nothing like these.
+        let there = store.list("", None, MAX_BATCH)?.objects;
+        let other = |object: ObjectMeta| (!Layout::is_known(&object.key)).then_some(object.key);
+        if let Some(example) = there.into_iter().find_map(other) {
+            return Err(Error::NotAStore { location: store.location(), example });
         }
         let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
         match store.put(&Layout::marker(), Bytes::from(marker.encode()), PutMode::Create) {
@@ -213,12 +216,16 @@ impl Repository {
     /// bytes put, and the state of the object.
     ///
     /// # Errors
-    /// Those of the store.
-    pub fn put_manifest(&self, manifest: &Manifest) -> Result<(u64, Version), Error> {
+    /// Those of the store; a conflict if the mode has a condition that is not met.
+    pub fn put_manifest(
+        &self,
+        manifest: &Manifest,
+        mode: PutMode,
+    ) -> Result<(u64, Version), Error> {
         let object = Layout::manifest(&manifest.scope, &manifest.key)?;
         let bytes = Bytes::from(manifest.encode());
         let len = bytes.len() as u64;
-        let version = self.store.put(&object, bytes, PutMode::Overwrite)?;
+        let version = self.store.put(&object, bytes, mode)?;
         Ok((len, version))
     }
 

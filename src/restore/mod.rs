@@ -41,6 +41,9 @@ pub struct RestoreRequest {
     pub destination: Destination,
     /// What to restore of the cache; all of it if empty.
     pub paths: Vec<Selection>,
+    /// Paths that the user has named, beside those: links above them are the
+    /// user's own, and followed.
+    pub trusted: Vec<Selection>,
     /// Remove what the cache does not hold, inside what is restored.
     pub delete_extra: bool,
     /// Restore owners, where they were recorded.
@@ -66,6 +69,7 @@ impl RestoreRequest {
             restore_keys: vec![],
             destination,
             paths: vec![],
+            trusted: vec![],
             delete_extra: false,
             owner: false,
             xattrs: false,

@@ -43,7 +43,7 @@ pub(super) fn resolve(tree: &Tree, request: &RestoreRequest) -> Result<Vec<Targe
     let mut targets: Vec<Target> = vec![];
     for mount in tree.mounts() {
         let base = base(mount, &request.destination)?;
-        let named = request.paths.iter().any(|selection| {
+        let named = request.paths.iter().chain(&request.trusted).any(|selection| {
             selection.anchor == mount.anchor && selection.path.below(&mount.path).is_some()
         });
         let target = open(mount, &base, named)?;

@@ -11,9 +11,9 @@ use super::settle::{View, is_settled};
 use crate::error::Error;
 use crate::format::{Lifetime, Manifest, ManifestFacts};
 use crate::ids::{Key, Scope};
-use crate::progress::Context;
-use crate::repository::{Refreshed, Repository, StoredManifest};
-use crate::store::{Store, Version};
+use crate::progress::{Context, Warning};
+use crate::repository::{REFRESH_AFTER, Repository, StoredManifest};
+use crate::store::{PutMode, Store, Version};
 use crate::store_time::StoreTime;
 
 /// What to copy.
@@ -23,25 +23,29 @@ pub struct CopyRequest {
     pub scope: Scope,
     /// The key that is there.
     pub from: Key,
-    /// The key that is to hold the same; what it held is replaced.
+    /// The key that is to hold the same.
     pub to: Key,
+    /// Copy even if the other key holds something, which is then replaced.
+    pub replace: bool,
     /// How long the copy is to live.
     pub lifetime: Lifetime,
 }
 
-/// What a copy did.
+/// What became of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CopyReport {
-    /// Regular files, hard links included.
-    pub files: u64,
-    /// Bytes of all files, holes included, hard links counted once.
-    pub raw_bytes: u64,
-    /// Bytes put into the store: the manifest's.
-    pub uploaded_bytes: u64,
+pub enum Copied {
+    /// The other key now holds the same; so many bytes were put for that.
+    Yes {
+        /// Bytes of the manifest.
+        uploaded_bytes: u64,
+    },
+    /// The other key held something already, and still does.
+    AlreadyThere,
+    /// There is nothing to copy, or it is about to be collected as garbage.
+    NothingThere,
 }
 
-/// Copies a cache to another key, and counts that as a use of it. `None` if it is
-/// not there, or about to be collected as garbage.
+/// Copies a cache to another key, and counts that as a use of it.
 ///
 /// # Errors
 /// [`Error`] says what failed; the other key then holds what it held before, or
@@ -51,59 +55,95 @@ pub fn copy(
     store: Arc<dyn Store>,
     request: &CopyRequest,
     context: Context<'_>,
-) -> Result<Option<CopyReport>, Error> {
-    let CopyRequest { scope, from, to, .. } = request;
-    let mut put: Option<Version> = None;
-    for _ in 0..MAX_ROUNDS {
-        context.check()?;
-        let opened = Repository::open_with_manifest(Arc::clone(&store), scope, from)?;
-        let Some((repository, source)) = opened else { return Ok(None) };
-        let usable = match source? {
-            Some(source) => reliable(&repository, source, context)?,
-            None => None,
-        };
-        let Some((source, epoch)) = usable else {
-            if let Some(version) = put {
-                repository.take_back(scope, to, &version)?;
-            }
-            return Ok(None);
-        };
-        let manifest = Manifest {
-            key: to.clone(),
-            facts: ManifestFacts {
-                epoch,
-                saved: StoreTime::from(repository.store().now()?),
-                used: None,
-                lifetime: request.lifetime,
-                moves: 0,
-            },
-            ..source.manifest.clone()
-        };
-        let (uploaded_bytes, version) = repository.put_manifest(&manifest)?;
-        if is_settled(&repository, &manifest, context)? {
-            // Removed or saved anew meanwhile: then it needs no refreshing.
-            let _: Refreshed = repository.refresh(&source)?;
-            let tree = &manifest.tree;
-            let (files, raw_bytes) = (tree.file_count(), tree.raw_bytes());
-            return Ok(Some(CopyReport { files, raw_bytes, uploaded_bytes }));
-        }
-        put = Some(version);
+) -> Result<Copied, Error> {
+    let mut put = None;
+    let copied =
+        (0..MAX_ROUNDS).find_map(|_| copy_once(&store, request, &mut put, context).transpose());
+    let copied = copied.unwrap_or(Err(Error::SaveOvertaken(MAX_ROUNDS)));
+    // What nobody has looked at again must not stay: all of it may be garbage soon.
+    if let Some((repository, version)) = put
+        && !matches!(copied, Ok(Copied::Yes { .. }))
+    {
+        repository.take_back(&request.scope, &request.to, &version)?;
     }
-    Err(Error::SaveOvertaken(MAX_ROUNDS))
+    copied
 }
 
-/// The manifest, if all of its packs may be relied on (S1, S2), and at which
-/// epoch.
-fn reliable(
-    repository: &Repository,
-    source: StoredManifest,
+/// One round of a copy; `None` if garbage collection overtook it.
+fn copy_once(
+    store: &Arc<dyn Store>,
+    request: &CopyRequest,
+    put: &mut Option<(Repository, Version)>,
     context: Context<'_>,
-) -> Result<Option<(StoredManifest, u64)>, Error> {
-    // After the manifest, which is all that this save relies on.
+) -> Result<Option<Copied>, Error> {
+    context.check()?;
+    let CopyRequest { scope, from, to, .. } = request;
+    let Some((repository, source, epoch)) = reliable(store, scope, from, context)? else {
+        return Ok(Some(Copied::NothingThere));
+    };
+    let manifest = Manifest {
+        key: to.clone(),
+        facts: ManifestFacts {
+            epoch,
+            saved: StoreTime::from(repository.store().now()?),
+            used: None,
+            lifetime: request.lifetime,
+            moves: 0,
+        },
+        ..source.manifest.clone()
+    };
+    let mode = match put {
+        _ if request.replace => PutMode::Overwrite,
+        None => PutMode::Create,
+        // That of the round before.
+        Some((_, version)) => PutMode::IfMatch(version.clone()),
+    };
+    let (uploaded_bytes, version) = match repository.put_manifest(&manifest, mode) {
+        Err(Error::Store(error)) if error.is_conflict() => return Ok(Some(Copied::AlreadyThere)),
+        published => published?,
+    };
+    *put = Some((repository.clone(), version));
+    if !is_settled(&repository, &manifest, context)? {
+        return Ok(None);
+    }
+    if manifest.facts.saved.since(source.last_used()) >= REFRESH_AFTER
+        && let Err(error) = repository.refresh(&source)
+    {
+        context.progress.warn(Warning::NotRefreshed { error: error.to_string() });
+    }
+    Ok(Some(Copied::Yes { uploaded_bytes }))
+}
+
+/// The manifest of a key, if every pack that it needs is there, and none is about
+/// to be collected as garbage: a restore will find all of it.
+///
+/// # Errors
+/// Those of the store; [`Error::Damaged`] if the manifest cannot be read.
+#[expect(clippy::needless_pass_by_value, reason = "save, restore and flush take it so, too")]
+pub fn find_whole(
+    store: Arc<dyn Store>,
+    scope: &Scope,
+    key: &Key,
+    context: Context<'_>,
+) -> Result<Option<StoredManifest>, Error> {
+    Ok(reliable(&store, scope, key, context)?.map(|(_, found, _)| found))
+}
+
+/// The same, with the store, and the epoch at which that is so (S1, S2).
+fn reliable(
+    store: &Arc<dyn Store>,
+    scope: &Scope,
+    key: &Key,
+    context: Context<'_>,
+) -> Result<Option<(Repository, StoredManifest, u64)>, Error> {
+    let opened = Repository::open_with_manifest(Arc::clone(store), scope, key)?;
+    let Some((repository, found)) = opened else { return Ok(None) };
+    let Some(found) = found? else { return Ok(None) };
+    // After the manifest, which is all that is relied on.
     let state = repository.gc_state()?.state;
-    // Nobody is at hand who could save it again if a pack were gone.
-    let view = View::look(repository, [&source], state, true, context)?;
-    let packs = source.manifest.chunks.packs();
-    let is_reliable = packs.iter().all(|pack| !view.avoid.contains(pack));
-    Ok(is_reliable.then_some((source, view.state.epoch)))
+    // All packs are asked for: nobody is at hand who could save them again.
+    let view = View::look(&repository, [&found], state, true, context)?;
+    let packs = found.manifest.chunks.packs();
+    let is_whole = packs.iter().all(|pack| !view.avoid.contains(pack));
+    Ok(is_whole.then_some((repository, found, view.state.epoch)))
 }

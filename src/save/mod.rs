@@ -32,7 +32,7 @@ use crate::repository::{REFRESH_AFTER, StoredManifest};
 use crate::store::Store;
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
-pub use copy::{CopyReport, CopyRequest, copy};
+pub use copy::{Copied, CopyRequest, copy, find_whole};
 use open::{Near, is_there, open_and_read_near};
 use publish::{publish, refresh};
 

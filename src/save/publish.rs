@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::format::{IndexDelta, Manifest};
 use crate::progress::{Context, Warning};
 use crate::repository::{Refreshed, Repository, StoredManifest};
+use crate::store::PutMode;
 use crate::upload::Uploaded;
 
 /// Makes the cache visible, and tells others of its new chunks. Gives the
@@ -16,7 +17,7 @@ pub(super) fn publish(
     uploaded: Uploaded,
     context: Context<'_>,
 ) -> Result<(u64, bool), Error> {
-    let (mut bytes, _) = repository.put_manifest(manifest)?;
+    let (mut bytes, _) = repository.put_manifest(manifest, PutMode::Overwrite)?;
     let epoch = manifest.facts.epoch;
     // After the manifest: other savers learn only of chunks that a cache has.
     let (delta, settled) = std::thread::scope(|threads| {

@@ -40,9 +40,9 @@ const MATRIX: &[(Place, Kind, [i32; 5])] = &[
     (Marker, Flip, [11, 11, 11, 11, 11]),
     (Marker, Truncation, [11, 11, 11, 11, 11]),
     (Marker, Zeros, [11, 11, 11, 11, 11]),
-    // Without a marker there is no store: a miss, and nothing may be written
-    // among the things of what might be somebody else's.
-    (Marker, Deletion, [0, 0, 11, 0, 0]),
+    // Without a marker there is no store: a miss. A save puts it back, where there
+    // is nothing but what a store has.
+    (Marker, Deletion, [0, 0, 0, 0, 0]),
     // A save makes a manifest anew, whatever lies there.
     (Manifest, Flip, [4, 4, 0, 4, 4]),
     (Manifest, Truncation, [4, 4, 0, 4, 4]),

@@ -53,6 +53,7 @@ pub(crate) fn restore_request(to: &Path) -> RestoreRequest {
         restore_keys: vec![],
         destination: Destination::Below(to.to_owned()),
         paths: vec![],
+        trusted: vec![],
         delete_extra: true,
         owner: false,
         xattrs: false,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::error::Error;
-use larder::flush::{FlushReport, FlushRequest, Policy, Reason, flush};
+use larder::flush::{FlushReport, FlushRequest, Policy, Reason, Scopes, flush};
 use larder::format::{Layout, Lifetime};
 use larder::ids::PackId;
 use larder::restore::{Hit, restore};
@@ -31,7 +31,7 @@ pub(crate) struct World {
 
 pub(crate) fn policy() -> Policy {
     Policy {
-        scope: None,
+        scopes: Scopes::All,
         age: 14 * DAY,
         key_ages: vec![],
         pins: vec![],

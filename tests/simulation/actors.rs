@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use larder::error::Error;
 use larder::files::WalkSource;
-use larder::flush::{FlushReport, FlushRequest, Policy, flush};
+use larder::flush::{FlushReport, FlushRequest, Policy, Scopes, flush};
 use larder::format::{Anchor, Lifetime};
 use larder::ids::{Key, Scope};
 use larder::progress::{Context, NoProgress};
@@ -200,7 +200,7 @@ impl Work {
             }
             Role::Flush { age, max_size, repack, dry_run } => {
                 let policy = Policy {
-                    scope: None,
+                    scopes: Scopes::All,
                     age,
                     key_ages: vec![],
                     pins: vec![],
@@ -234,6 +234,7 @@ pub(crate) fn restore_request(
         keys: key.into_iter().collect(),
         destination: Destination::Below(to),
         paths: vec![],
+        trusted: vec![],
         delete_extra: true,
         owner: false,
         xattrs: false,

@@ -217,6 +217,123 @@ fn plain_objects_are_completed() {
     assert_eq!(runner.job.bucket.metadata(&copied)["commit-hash"], second);
 }
 
+/// A machine with a repository, that runs steps with one filter.
+struct Pipeline {
+    runner: Runner,
+}
+
+impl Pipeline {
+    fn new() -> Option<Self> {
+        let runner = Runner::new()?;
+        repository(&runner.sandbox().work("repo"));
+        Some(Self { runner })
+    }
+
+    #[track_caller]
+    fn run(&self, step: &str, variables: &[(&str, &str)]) -> crate::sandbox::Run {
+        let mut command = self.runner.entrypoint_with_keys(&["plugin", step]);
+        command
+            .env("PACKAGE_ASSETS_BUCKET", self.runner.bucket())
+            .env("CODE_HASH_FIND_FILTER", "lambdas/**")
+            .envs(variables.iter().copied());
+        self.runner.run(&mut command)
+    }
+
+    fn package(&self, name: &str) -> std::path::PathBuf {
+        self.runner.sandbox().work("packages").join(name)
+    }
+
+    fn head(&self) -> String {
+        git(&self.runner.sandbox().work("repo"), &["rev-parse", "HEAD"])
+    }
+}
+
+/// A check took the manifest for the packages: of those that a rule of the bucket
+/// had deleted, it said that they were stored, for ever.
+#[test]
+fn packages_that_are_gone_are_not_found() {
+    let Some(pipeline) = Pipeline::new() else { return };
+    let plain = [("LARDER_ASSETS_PLAIN", "false")];
+    pipeline.run("check", &plain).ok();
+    build(&pipeline.runner);
+    pipeline.run("upload", &plain).ok();
+    for pack in pipeline.runner.packs() {
+        pipeline.runner.job.bucket.delete(&pack);
+    }
+    for _ in 0..2 {
+        pipeline.run("check", &plain).ok().prints("they have to be built");
+        assert!(!pipeline.package(".found").exists());
+    }
+    // With plain objects, too: what is there is not what the store can give.
+    pipeline.run("check", &[]).ok().prints("they have to be built");
+    pipeline.run("upload", &[]).ok();
+    pipeline.run("check", &[]).ok().prints("packages of this commit are stored");
+    let store = format!("s3://{}/larder", pipeline.runner.bucket());
+    let verify = ["verify", "--read-data", "--all-scopes", "--store", &store];
+    pipeline.runner.run(&mut pipeline.runner.entrypoint_with_keys(&verify)).ok();
+}
+
+/// Links were stored as links, which lead nowhere once they are restored.
+#[test]
+fn packages_that_are_links_are_what_they_lead_to() {
+    let Some(pipeline) = Pipeline::new() else { return };
+    pipeline.run("check", &[]).ok();
+    write(pipeline.runner.sandbox().work("built/app.zip"), "app");
+    std::os::unix::fs::symlink("../built/app.zip", pipeline.package("app.zip")).unwrap();
+    std::os::unix::fs::symlink("nowhere", pipeline.package("broken")).unwrap();
+    pipeline.run("upload", &[]).ok().prints("1 file, 3 B");
+    let commit = pipeline.head();
+    let name = format!("artifacts/{commit}/app.zip");
+    assert_eq!(pipeline.runner.job.bucket.get(&name), b"app");
+    let store = format!("s3://{}/larder", pipeline.runner.bucket());
+    let key = format!("artifacts/{commit}");
+    let restore = ["restore", "--store", &store, "--scope", "assets", "--key", &key, "--to", "got"];
+    pipeline.runner.run(&mut pipeline.runner.entrypoint_with_keys(&restore)).ok();
+    assert_eq!(std::fs::read(pipeline.runner.sandbox().work("got/app.zip")).unwrap(), b"app");
+    // A plain object that is lost comes back.
+    pipeline.runner.job.bucket.delete(&name);
+    pipeline.run("check", &[]).ok().prints("wrote 1 plain object");
+    assert_eq!(pipeline.runner.job.bucket.get(&name), b"app");
+}
+
+/// A name that no object can have was found out after the commit had been stored:
+/// from then on every check of it failed.
+#[test]
+fn a_name_that_no_object_can_have_stores_nothing() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let Some(pipeline) = Pipeline::new() else { return };
+    pipeline.run("check", &[]).ok();
+    let odd = pipeline.package("x").with_file_name(std::ffi::OsStr::from_bytes(b"\xff.zip"));
+    write(&odd, "odd");
+    write(pipeline.package("plain.zip"), "plain");
+    pipeline.run("upload", &[]).exits(1).says("cannot be the name of a plain object");
+    assert_eq!(pipeline.runner.job.bucket.objects().len(), 0);
+    pipeline.run("check", &[]).ok().prints("they have to be built");
+    write(pipeline.package("plain.zip"), "plain");
+    pipeline.run("upload", &[("LARDER_ASSETS_PLAIN", "false")]).ok().prints("2 files");
+}
+
+/// Only the first page was seen; and the server does the copying.
+#[test]
+fn more_packages_than_a_page_has() {
+    let Some(pipeline) = Pipeline::new() else { return };
+    pipeline.run("check", &[]).ok();
+    for number in 0..1_050 {
+        write(pipeline.package(&format!("{number}.zip")), format!("package {number}"));
+    }
+    let bytes = |log: &[crate::proxy::Entry]| log.iter().map(|entry| entry.sent).sum::<u64>();
+    let (_, log) = pipeline.runner.job.under([], || pipeline.run("upload", &[]).ok());
+    let puts = log.iter().filter(|entry| entry.is("PUT", "/artifacts/")).count();
+    let copies = log.iter().filter(|entry| entry.is("PUT", "/cache/") && entry.sent == 0).count();
+    assert_eq!((puts, copies), (1_050, 1_050));
+    commit(&pipeline.runner.sandbox().work("repo"));
+    let (run, log) = pipeline.runner.job.under([], || pipeline.run("check", &[]).ok());
+    run.prints("packages of the same sources").prints("wrote 1,050 plain objects");
+    assert!(bytes(&log) < 100_000, "{}", bytes(&log));
+    let name = format!("artifacts/{}/", pipeline.head());
+    assert_eq!(pipeline.runner.job.bucket.keys_with(&name).len(), 1_050);
+}
+
 /// The number of each failure is what pipelines look at.
 #[test]
 fn exit_codes_are_those_of_the_asset_manager() {
@@ -256,8 +373,12 @@ fn exit_codes_are_those_of_the_asset_manager() {
     run("upload", &[], false).exits(0);
     assert_eq!(runner.job.bucket.objects().len(), 0);
 
+    // A step is the asset manager's, whatever else is there, unless that is denied.
+    let mut other = runner.entrypoint_with_keys(&["plugin", "upload"]);
+    other.env("PLUGIN_MTU", "1400");
+    runner.run(&mut other).exits(0);
     let mut foreign = runner.entrypoint(&["plugin", "check"]);
-    foreign.env("PLUGIN_BUCKET", "b");
+    foreign.env("PLUGIN_BUCKET", "b").env("LARDER_PLUGIN", "drone");
     runner
         .run(&mut foreign)
         .exits(2)
@@ -307,6 +428,11 @@ fn natively() {
     assert_eq!(shown(&format!("cache/{}", report["code_hash"].as_str().unwrap()))["pinned"], false);
 
     run(&["assets", "upload", "--packages", "out", "--plain"]).exits(0);
+    // As the plugin does it, plain objects are for buckets.
+    let mut plugin = runner.entrypoint(&["plugin", "check"]);
+    plugin.env("LARDER_STORE", runner.sandbox().path("store"));
+    plugin.envs([("GIT_REPO_PATH", "src"), ("PACKAGE_DIRECTORY", "out")]);
+    runner.run(&mut plugin).ok().prints("packages of this commit are stored");
     remove(runner.sandbox().work("out"));
     run(&["assets", "check", "--repository", "src", "--packages", "out", "--plain"])
         .exits(2)

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{Runner, blocks, encode, remove, yaml};
+use crate::proxy::plan::{Fault, Rule, When, Which};
 use crate::sandbox::{Run, assert_same, plant, write};
 
 const FRENCH: &str = include_str!("pages/drone-s3cache.fr.md");
@@ -245,12 +246,84 @@ fn a_damaged_cache_is_a_missing_one() {
     run(&next, "  restore: true\n  cache: [a]\n", &[])
         .ok()
         .says("warning: not used: ")
-        .prints("There is no sound cache for a\n");
+        .prints("There is no sound cache for a; ");
     assert!(!next.sandbox().work("a").exists());
     // The next rebuild of the very same files mends it.
     run(&runner, "  rebuild: true\n  cache: [a]\n", &[]).ok().prints("saved a: 4 files");
     run(&next, "  restore: true\n  cache: [a]\n", &[]).ok();
     assert_same(&runner.sandbox().work("a"), &next.sandbox().work("a"));
+}
+
+/// A path that could not be saved took all after it down, and the flush.
+#[test]
+fn one_path_that_fails_stops_no_other() {
+    let Some(runner) = Runner::new() else { return };
+    for (path, seed) in [("a", 1), ("b", 2)] {
+        plant(&runner.sandbox().work(path), 3, seed);
+    }
+    let manifests = Which { method: "PUT", target: "/manifests/" };
+    let refused = Fault::refusal(403, "AccessDenied", "No.");
+    let plan = [Rule::new(manifests, When::First(1), refused)];
+    let settings = "  rebuild: true\n  flush: true\n  cache: [a, b]\n";
+    let (ended, _) = runner.job.under(plan, || run(&runner, settings, &[]));
+    ended
+        .exits(7)
+        .says("permission denied")
+        .prints("saved b: 4 files")
+        .prints("freed 0 B in total");
+    assert_eq!(runner.caches(), ["octo/app b"]);
+    // Nor does a file of outputs that cannot be written.
+    let output = [("DRONE_OUTPUT", "/nonexistent/output")];
+    run(&runner, "  restore: true\n  cache: [b]\n", &output)
+        .ok()
+        .says("warning: cannot write to /nonexistent/output");
+}
+
+/// Of several tasks, each is ignored by itself.
+#[test]
+fn ignored_errors_stop_nothing() {
+    let Some(runner) = Runner::new() else { return };
+    let output = runner.sandbox().path("output");
+    let ignore = [("LARDER_IGNORE_ERROR", "true"), ("DRONE_OUTPUT", output.to_str().unwrap())];
+    let settings = written(&runner, "  restore: true\n  cache: [a, b]\n");
+    let mut wrong = step(&runner, &settings);
+    wrong.envs(ignore).env("PLUGIN_AWS_SECRET_ACCESS_KEY", "wrong");
+    let run = runner.run(&mut wrong).ok();
+    assert_eq!(run.stderr.matches("(ignored)").count(), 2, "{}", run.stderr);
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "cache-hit=false\nkey=\n");
+    runner.run(step(&runner, &settings).env("PLUGIN_AWS_SECRET_ACCESS_KEY", "wrong")).exits(8);
+}
+
+/// The workspace may be a link, or what the path goes through: the user named it.
+#[test]
+fn links_above_a_path_are_the_users() {
+    let Some(runner) = Runner::new() else { return };
+    plant(&runner.sandbox().work("top/bundle"), 3, 1);
+    run(&runner, "  rebuild: true\n  cache: [top/bundle]\n", &[]).ok();
+    let next = runner.another();
+    std::fs::create_dir(next.sandbox().work("real")).unwrap();
+    std::os::unix::fs::symlink("real", next.sandbox().work("top")).unwrap();
+    run(&next, "  restore: true\n  cache: [top/bundle]\n", &[]).ok();
+    assert_same(&runner.sandbox().work("top/bundle"), &next.sandbox().work("real/bundle"));
+}
+
+/// A rule of the bucket takes the oldest objects first, and the store's marker is
+/// the oldest of all: rebuilds failed then, and nothing mended it.
+#[test]
+fn a_store_without_its_marker_goes_on() {
+    let Some(runner) = Runner::new() else { return };
+    for (path, seed) in [("old", 1), ("new", 2)] {
+        plant(&runner.sandbox().work(path), 3, seed);
+        run(&runner, &format!("  rebuild: true\n  cache: [{path}]\n"), &[]).ok();
+    }
+    runner.job.bucket.delete("larder/format");
+    run(&runner, "  restore: true\n  cache: [new]\n", &[]).ok().prints("There is no cache for new");
+    run(&runner, "  rebuild: true\n  cache: [old, new]\n", &[]).ok();
+    let next = runner.another();
+    run(&next, "  restore: true\n  cache: [new, old]\n", &[]).ok();
+    for path in ["new", "old"] {
+        assert_same(&runner.sandbox().work(path), &next.sandbox().work(path));
+    }
 }
 
 /// A store in a directory of the host, and no bucket at all.

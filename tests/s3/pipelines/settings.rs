@@ -29,6 +29,26 @@ fn a_dry_run_tells_what_would_be_done() {
          flush what was not used for 30days\n"
     );
     assert!(!told.stderr.contains("hush"));
+    // What is said elsewhere wins, and shows.
+    let elsewhere = [
+        ("LARDER_SCOPE", "shared"),
+        ("LARDER_STORE", "/srv/larder"),
+        ("LARDER_TIMEOUT", "5m"),
+        ("PLUGIN_CACHE", "a"),
+        ("PLUGIN_RESTORE", "true"),
+    ];
+    let told = plugin(&elsewhere, &["--dry-run"]).ok();
+    assert_eq!(
+        told.stdout,
+        "system: drone\nstore: /srv/larder\nscope: shared\ntimeout: 5m\nrestore a\n"
+    );
+    // Nothing is as unset: that is how CI systems say "none".
+    let empty = ["LARDER_SCOPE", "LARDER_STORE", "LARDER_TIMEOUT", "LARDER_IGNORE_ERROR"];
+    let with_empty: Vec<_> = drone.into_iter().chain(empty.map(|name| (name, ""))).collect();
+    plugin(&with_empty, &["--dry-run"]).ok().prints("scope: octo/app");
+    let truth = [("LARDER_IGNORE_ERROR", "1"), ("LARDER_SKIP_UNREADABLE", "yes")];
+    let with_truth: Vec<_> = drone.into_iter().chain(truth).collect();
+    plugin(&with_truth, &["--dry-run"]).ok();
     let assets = [("PACKAGE_ASSETS_BUCKET", "assets"), ("CODE_HASH_FIND_FILTER", "a/** b")];
     let told = plugin(&assets, &["check", "--dry-run"]).ok();
     assert_eq!(
@@ -60,7 +80,7 @@ fn mistakes_are_told() {
     );
     check(
         &[("PLUGIN_BUKCET", "b")],
-        "unknown setting PLUGIN_BUKCET",
+        "unknown setting PLUGIN_BUKCET (it is \"b\")",
         "did you mean PLUGIN_BUCKET?",
     );
     check(
@@ -71,6 +91,6 @@ fn mistakes_are_told() {
     let json = plugin(&[("PLUGIN_X", "1")], &["--json"]).exits(2).json();
     assert_eq!(
         (json["error"].as_str(), json["exit_code"].as_u64()),
-        (Some("unknown setting PLUGIN_X"), Some(2))
+        (Some("unknown setting PLUGIN_X (it is \"1\")"), Some(2))
     );
 }

@@ -121,6 +121,18 @@ fn mounts_come_back_where_they_were_or_by_their_last_names() {
     plant(&runner.sandbox().work("bar/test1"), 1, 1);
     let same = "  action: rebuild\n  preserve_path: false\n  mount: [foo/test1, bar/test1]\n";
     run(&runner, same).exits(2).says("would both be recorded as \"test1\"");
+    let within = "  action: rebuild\n  preserve_path: false\n  mount: [., ../home/x]\n";
+    write(runner.sandbox().path("home/x"), "x");
+    run(&runner, within).exits(2).says("would both be recorded");
+    // The home directory is a mount like any other: it does not spill its files.
+    let home = format!(
+        "  action: rebuild\n  preserve_path: false\n  mount: {}\n",
+        runner.sandbox().path("home").display()
+    );
+    run(&runner, &home).ok();
+    let next = runner.another();
+    run(&next, "  action: restore\n").ok();
+    assert_eq!(std::fs::read_to_string(next.sandbox().work("home/x")).unwrap(), "x");
 }
 
 /// It failed with "file conflict detected".
@@ -168,8 +180,13 @@ fn a_flush_takes_old_caches_of_the_repository() {
         .prints("removed: one.tgz in scope ci/octo/repo,")
         .prints("removed: two.tgz in scope ci/octo/repo,")
         .prints("2 caches removed, 2 kept")
-        .prints("freed");
+        .prints("freed 0 B in total; ");
     assert_eq!(runner.caches(), ["ci/octo/repo-2 one.tgz", "ci/octo/repo-2 two.tgz"]);
+    // What lies below the repository's path is the repository's.
+    run(&runner, "  action: rebuild\n  mount: m\n  path: ci/octo/repo-2/main\n").ok();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    run(&runner, "  action: flush\n  age: 1s\n  prefix: ci\n  repo: repo-2\n").ok();
+    assert_eq!(runner.caches(), [""; 0]);
 }
 
 #[test]
@@ -211,6 +228,11 @@ fn timeouts_and_log_levels() {
         .says("PARAMETER_TIMEOUT");
     let quiet = run(&runner, "  action: rebuild\n  mount: m\n  log_level: error\n").ok();
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    std::os::unix::net::UnixListener::bind(runner.sandbox().work("m/socket")).unwrap();
+    let warned = run(&runner, "  action: rebuild\n  mount: m\n  log_level: warn\n").ok();
+    assert_eq!(warned.stdout, "");
+    warned.says("warning: ").says("socket");
+    run(&runner, "  action: rebuild\n  mount: m\n  timeout: 4000000000000000h\n").ok();
     run(&runner, "  action: restore\n  log_level: debug\n").ok().says("requests: ");
     run(&runner, "  action: restore\n  log_level: trace\n").ok().says("store: S3(");
 }
