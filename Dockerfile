@@ -13,8 +13,8 @@ ARG BASE_IMAGE=gcr.io/distroless/cc-debian13
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 
-# cargo's own variables; not given, they are not set. The optimised build takes
-# ten minutes on two cores, a build to try the image out need not.
+# cargo's own variables; not given, they are not set. What is built to try the
+# image out needs no minutes for LTO.
 ARG CARGO_PROFILE_RELEASE_LTO
 ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 ARG CARGO_PROFILE_RELEASE_OPT_LEVEL
