@@ -30,9 +30,9 @@ impl Surroundings {
     pub fn locate(&self, path: &Path) -> WalkSource {
         let home = self.home.as_deref().map(clean);
         let working_directory = clean(&self.working_directory);
-        let absolute = match (path.strip_prefix("~"), &home) {
-            (Ok(below), Some(home)) => clean(&home.join(below)),
-            _ => clean(&working_directory.join(path)),
+        let (absolute, says_home) = match (path.strip_prefix("~"), &home) {
+            (Ok(below), Some(home)) => (clean(&home.join(below)), true),
+            _ => (clean(&working_directory.join(path)), false),
         };
         let logical = self.logical_directory.as_deref().map(clean);
         for directory in std::iter::once(&working_directory).chain(&logical) {
@@ -41,7 +41,10 @@ impl Surroundings {
                 return WalkSource { anchor: Anchor::WorkingDirectory, path, location };
             }
         }
-        if let Some(path) = home.as_ref().and_then(|home| below(&absolute, home)) {
+        // A container's user who is not in its passwd file has `/` for a home: all
+        // paths lie below that, and only those with `~` mean it.
+        let home = home.filter(|home| says_home || home.parent().is_some());
+        if let Some(path) = home.and_then(|home| below(&absolute, &home)) {
             return WalkSource { anchor: Anchor::Home, path, location: absolute };
         }
         let path = below(&absolute, Path::new("/")).unwrap_or_default();
@@ -99,7 +102,11 @@ mod tests {
     }
 
     fn check(path: &str, recorded: &str, location: &str) {
-        let source = here().locate(Path::new(path));
+        check_in(&here(), path, recorded, location);
+    }
+
+    fn check_in(surroundings: &Surroundings, path: &str, recorded: &str, location: &str) {
+        let source = surroundings.locate(Path::new(path));
         let mount = crate::format::Mount {
             anchor: source.anchor,
             path: source.path.clone(),
@@ -121,6 +128,18 @@ mod tests {
         check("../other", "/data/other", "/data/other");
         check("/opt/cache", "/opt/cache", "/opt/cache");
         check("/../..", "/", "/");
+    }
+
+    #[test]
+    fn a_home_at_the_root_is_where_only_a_tilde_leads() {
+        let container = Surroundings {
+            working_directory: "/woodpecker/src".into(),
+            logical_directory: None,
+            home: Some("/".into()),
+        };
+        check_in(&container, "vendor", "vendor", "/woodpecker/src/vendor");
+        check_in(&container, "~/.npm", "~/.npm", "/.npm");
+        check_in(&container, "/usr/local/bundle", "/usr/local/bundle", "/usr/local/bundle");
     }
 
     #[test]

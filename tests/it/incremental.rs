@@ -394,3 +394,31 @@ fn files_that_shrink_under_a_save() {
     sandbox.restore_to("out", &[]);
     assert_same(&sandbox.work("tree"), &sandbox.path("out/tree"));
 }
+
+/// In a container larder may run as a user without a home, or with one that it
+/// cannot write to. Permissions do not keep root out; a file for a directory does.
+#[test]
+fn records_that_cannot_be_written_cost_time_only() {
+    let sandbox = Sandbox::new();
+    plant(&sandbox.work("tree"), 20, 5);
+    write(sandbox.path("file"), "no directory");
+    let homes = [Some(sandbox.path("file")), Some("/proc/nowhere".into()), None];
+    for (at, home) in homes.into_iter().enumerate() {
+        let run = |arguments: &[&str]| {
+            let mut command = sandbox.command(arguments);
+            command.env_remove("XDG_CACHE_HOME").env_remove("HOME");
+            if let Some(home) = &home {
+                command.env("HOME", home);
+            }
+            let run = crate::support::run(&mut command).ok();
+            if home.is_some() { run.says("cannot write the stat record") } else { run }
+        };
+        // Without HOME the user's entry in the passwd file counts: no record then.
+        let record: &[&str] = if home.is_some() { &[] } else { &["--no-stat-record"] };
+        let to = sandbox.path(format!("out{at}"));
+        let restore = ["restore", "--key", "k", "--to", to.to_str().unwrap()];
+        run(&[&["save", "--key", "k", "tree"], record].concat());
+        run(&[&restore, record].concat());
+        assert_same(&sandbox.work("tree"), &to.join("tree"));
+    }
+}
