@@ -32,7 +32,8 @@ async function main() {
         }
         runner.command('warning', error.message);
         // A key is not overwritten, unless what it holds is of no use to anyone.
-        runner.saveState('damaged', String(error.damaged));
+        const damaged = error.damaged && (await isThere(key, env));
+        runner.saveState('damaged', String(damaged));
     }
 
     const found = { exact: 'true', prefix: 'false', miss: '' }[result.hit];
@@ -45,6 +46,17 @@ async function main() {
         throw new runner.WrongInput(`there is no cache for ${key}, and fail-on-cache-miss is set`);
     } else {
         runner.say(`there is no cache for ${[key, ...restoreKeys].join(', ')}`);
+    }
+}
+
+/** Whether there is anything under the key itself: it is what is damaged then. */
+async function isThere(key, env) {
+    try {
+        const program = runner.state('program') || (await larder.find());
+        const result = await larder.run(program, ['lookup', `--key=${key}`], env);
+        return result.hit === 'exact';
+    } catch {
+        return false;
     }
 }
 

@@ -213,8 +213,9 @@ fn describe(warning: &Warning) -> String {
             format!("the cache could not be marked as used, and may be removed early: {error}")
         }
         Warning::Broken { object } => format!(
-            "{object} needs packs that are gone: the job that saved it died; the next save of it \
-             mends it, or `larder verify --repair` removes it"
+            "{object} needs packs that are gone: the job that saved it died, or a rule of the bucket \
+             deleted them; a save of it with --check-packs mends it, `larder verify --repair` \
+             removes it"
         ),
         Warning::NotDeleted { error } => format!("left for the next flush: {error}"),
         Warning::NoRecord { error } => format!("the next save will read all files: {error}"),
