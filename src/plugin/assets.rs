@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use larder::store::S3Config;
 
 use super::environment::Environment;
-use super::setting::{BOOLEAN, Default, InvalidSetting, ROW, Setting, Settings, Value};
-use super::store;
+use super::setting::{Default, ROW, Setting, Value};
+use super::settings::Settings;
+use super::values::{BOOLEAN, boolean};
+use super::{InvalidSetting, store};
 
 const BUCKET: Setting = Setting {
     name: "bucket",
@@ -80,7 +82,7 @@ pub(crate) fn read(environment: &Environment) -> Result<AssetsSettings, InvalidS
         repository: settings.required(&REPOSITORY)?.text.into(),
         packages: settings.required(&PACKAGES)?.text.into(),
         filter: filter.split_whitespace().map(str::to_owned).collect(),
-        plain: settings.parse(&PLAIN, super::setting::boolean)?,
+        plain: settings.parse(&PLAIN, boolean)?,
     })
 }
 

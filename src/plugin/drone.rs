@@ -11,10 +11,10 @@ use larder::ids::{Key, Scope};
 use super::environment::Environment;
 use super::order::{Log, Order, Saved, Task};
 use super::server::Server;
-use super::setting::{
-    AGE, BOOLEAN, Default, InvalidSetting, ROW, Setting, Settings, Value, age, check_unknown,
-};
-use super::{Given, System, clean, credentials, store};
+use super::setting::{Default, ROW, Setting, Value};
+use super::settings::{Settings, check_unknown};
+use super::values::{AGE, BOOLEAN, age};
+use super::{Given, InvalidSetting, System, clean, credentials, store};
 
 /// What all variables of settings begin with.
 pub(super) const PREFIX: &str = "PLUGIN_";

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::setting::InvalidSetting;
+use super::InvalidSetting;
 
 /// Where Vela puts parameters and secrets that it does not put into variables.
 const VELA_FILES: &str = "/vela";

@@ -11,11 +11,14 @@
 mod assets;
 mod drone;
 mod environment;
+mod invalid;
 mod order;
 mod server;
 mod setting;
+mod settings;
 #[cfg(test)]
 mod testing;
+mod values;
 mod vela;
 
 use larder::ids::Scope;
@@ -23,9 +26,10 @@ use larder::store::{CredentialSource, InvalidLocation, S3Config};
 
 pub(crate) use assets::{AssetsSettings, read as read_assets};
 pub(crate) use environment::Environment;
+pub(crate) use invalid::InvalidSetting;
 pub(crate) use order::{Log, Order, Saved, Task};
 use setting::Value;
-pub(crate) use setting::{InvalidSetting, boolean};
+pub(crate) use values::boolean;
 
 /// The prefix in the bucket below which the store lies. Buckets that another
 /// plugin used have that one's objects at their root.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::InvalidSetting;
 use super::environment::Environment;
-use super::setting::{InvalidSetting, Setting};
+use super::setting::Setting;
 
 /// An environment of these variables; of two values of one, the last counts.
 pub(super) fn environment(variables: &[(&str, &str)]) -> Environment {

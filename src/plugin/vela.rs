@@ -12,11 +12,10 @@ use larder::ids::{Key, Scope};
 use super::environment::Environment;
 use super::order::{Log, Order, Saved, Task};
 use super::server::Server;
-use super::setting::{
-    AGE, BOOLEAN, Default, GO_DURATION, InvalidSetting, ROW, Setting, Settings, Value, age,
-    check_unknown, go_duration,
-};
-use super::{Given, System, clean, credentials, store};
+use super::setting::{Default, ROW, Setting, Value};
+use super::settings::{Settings, check_unknown};
+use super::values::{AGE, BOOLEAN, GO_DURATION, age, boolean, go_duration};
+use super::{Given, InvalidSetting, System, clean, credentials, store};
 
 /// What all variables of parameters begin with.
 pub(super) const PREFIX: &str = "PARAMETER_";
@@ -309,7 +308,7 @@ fn task(settings: &Settings<'_>) -> Result<Task, InvalidSetting> {
     let key = key(settings)?;
     let age = settings.parse(&FLUSH_AGE, age)?.unwrap_or(Duration::ZERO);
     let level = settings.parse(&COMPRESSION_LEVEL, level)?.flatten();
-    let preserve_path = settings.parse(&PRESERVE_PATH, super::setting::boolean)?;
+    let preserve_path = settings.parse(&PRESERVE_PATH, boolean)?;
     let paths: Vec<PathBuf> = settings.list(&MOUNT)?.into_iter().map(PathBuf::from).collect();
     match action {
         Some(Action::Restore) => Ok(Task::Restore { key, path: None }),

@@ -76,7 +76,7 @@ pub enum InvalidLocation {
         value: String,
     },
     /// A `%` without two digits after it, or bytes that are not UTF-8, or NUL.
-    #[error("the URL's path {0:?} is wrongly encoded")]
+    #[error("the URL's part {0:?} is wrongly encoded")]
     Encoding(String),
     /// `~` where the home directory is not known, or another user's.
     #[error("cannot tell which directory {0:?} begins with")]
@@ -233,6 +233,10 @@ impl InvalidLocation {
                 "checksums" => known(value, &["when_supported", "when_required"]).into(),
                 "sse" => known(value, &["AES256", "aws:kms", "aws:kms:dsse"]).into(),
                 "name" => "write keys of at most 512 bytes, separated by semicolons".into(),
+                "access_key_id" | "secret_access_key" | "session_token" => {
+                    "give it as it was issued: letters, digits and signs, no spaces or line ends"
+                        .into()
+                }
                 "sse_customer_key" => "give 32 bytes in base64".into(),
                 "touch_refresh" | "connect_timeout" | "read_timeout" => {
                     "write a duration such as 90s, 24h or 1h30m".into()
@@ -409,7 +413,7 @@ mod tests {
         );
         check(
             "file:///a%2",
-            r#"the URL's path "/a%2" is wrongly encoded; write a percent sign as %25, or give a plain path"#,
+            r#"the URL's part "/a%2" is wrongly encoded; write a percent sign as %25, or give a plain path"#,
         );
         check(
             "~ci/a",

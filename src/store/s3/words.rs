@@ -53,7 +53,12 @@ impl S3Config {
         for parameter in query.split('&').filter(|text| !text.is_empty()) {
             let (word, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             // What a bare word means in a query: it is there.
-            let value = if parameter.contains('=') { text(value)? } else { "true".to_owned() };
+            let value = match decode(value) {
+                _ if !parameter.contains('=') => "true".to_owned(),
+                Some(value) => value,
+                // It may be a secret.
+                None => return Err(InvalidLocation::Encoding(format!("{word}=***"))),
+            };
             words.set(word, &value)?;
         }
         words.config()
@@ -263,6 +268,13 @@ impl Words {
         if self.flag("anonymous")? {
             return Ok(CredentialSource::Anonymous);
         }
+        // They go into headers; and what ends a line was no part of them.
+        for word in ["access_key_id", "secret_access_key", "session_token"] {
+            let is_printable = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
+            if self.text(word).is_some_and(|text| !is_printable(&text)) {
+                return Err(Self::invalid(word, "***"));
+            }
+        }
         match (self.secret("access_key_id"), self.secret("secret_access_key")) {
             (Some(access_key_id), Some(secret_access_key)) => Ok(CredentialSource::Keys {
                 access_key_id,
@@ -456,7 +468,13 @@ mod tests {
         }
         assert_eq!(config.to_string(), "s3://bucket/p?endpoint_url=http://host:9000");
         // Nor in messages about what is wrong with them.
-        for wrong in ["sse_customer_key=SECRET", "endpoint_url=http://user:SECRET@host"] {
+        for wrong in [
+            "sse_customer_key=SECRET",
+            "endpoint_url=http://user:SECRET@host",
+            "access_key_id=SECRET%0A&secret_access_key=x",
+            "access_key_id=x&secret_access_key=SE%20CRET",
+            "access_key_id=x&secret_access_key=x&session_token=SECRET%00",
+        ] {
             let error = parse(&format!("s3://bucket?{wrong}")).unwrap_err();
             assert!(!format!("{error} {:?}", error.hint()).contains("SECRET"), "{error}");
         }
