@@ -90,13 +90,13 @@ fn prepare_order(
     for text in &order.warnings {
         session.warn_that(text);
     }
-    let transfers = order.transfers();
     let work: super::Work = if dry_run {
         Box::new(move |session| Ok(tell_order(session, &order)))
     } else {
         Box::new(move |session| run(session, &order))
     };
-    Ok(Prepared { session, transfers, work })
+    // Each task is ignored by itself.
+    Ok(Prepared { session, transfers: false, work })
 }
 
 /// A store that is named by itself, with the keys of the settings where it has none
@@ -140,15 +140,19 @@ fn run(session: &Session, order: &Order) -> Result<Exit, Failure> {
     for task in &order.tasks {
         let Err(failure) = run_task(session, task, &mut restored) else { continue };
         let failure = session.explain(failure);
-        if matches!(failure.exit(), Exit::Interrupted) || matches!(failure, Failure::TimedOut(_)) {
+        if failure.exit() == Exit::Interrupted {
             return Err(failure);
         }
+        let is_over = matches!(failure, Failure::TimedOut(_));
         if task.transfers() && session.ignore_error && failure.is_ignorable() {
             failure.report(session.json, true);
         } else if failed.is_none() {
             failed = Some(failure);
         } else {
             failure.report(session.json, false);
+        }
+        if is_over {
+            break;
         }
     }
     let has_restored = order.tasks.iter().any(Task::answers);

@@ -28,13 +28,6 @@ pub(crate) struct Order {
     pub(crate) tasks: Vec<Task>,
 }
 
-impl Order {
-    /// Whether it saves or restores, which a store's failure may leave undone.
-    pub(crate) fn transfers(&self) -> bool {
-        self.tasks.iter().any(Task::transfers)
-    }
-}
-
 /// How much is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Log {
@@ -80,7 +73,7 @@ pub(crate) struct Saved {
 }
 
 impl Task {
-    /// Whether it saves or restores.
+    /// Whether it saves or restores, which a store's failure may leave undone.
     pub(crate) fn transfers(&self) -> bool {
         matches!(self, Self::Restore { .. } | Self::Save(_))
     }

@@ -292,6 +292,11 @@ fn ignored_errors_stop_nothing() {
     assert_eq!(run.stderr.matches("(ignored)").count(), 2, "{}", run.stderr);
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "cache-hit=false\nkey=\n");
     runner.run(step(&runner, &settings).env("PLUGIN_AWS_SECRET_ACCESS_KEY", "wrong")).exits(8);
+    // A flush is no transfer.
+    let mut flush =
+        step(&runner, &written(&runner, "  restore: true\n  flush: true\n  cache: a\n"));
+    flush.envs(ignore).env("PLUGIN_AWS_SECRET_ACCESS_KEY", "wrong");
+    runner.run(&mut flush).exits(8).says("(ignored)").says("error: ");
 }
 
 /// The workspace may be a link, or what the path goes through: the user named it.

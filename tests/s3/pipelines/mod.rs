@@ -7,6 +7,7 @@
 //! comes back is compared.
 
 mod assets;
+mod buildx;
 mod drone;
 mod settings;
 mod vela;
