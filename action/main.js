@@ -21,8 +21,9 @@ async function main() {
     runner.saveState('key', key);
 
     let result = { hit: 'miss', key: null };
+    let program = null;
     try {
-        const program = await larder.find();
+        program = await larder.find();
         runner.saveState('program', program);
         const words = [`--key=${key}`, ...restoreKeys.map((prefix) => `--restore-key=${prefix}`)];
         result = await larder.run(program, [lookupOnly ? 'lookup' : 'restore', ...words], env);
@@ -32,7 +33,7 @@ async function main() {
         }
         runner.command('warning', error.message);
         // A key is not overwritten, unless what it holds is of no use to anyone.
-        const damaged = error.damaged && (await isThere(key, env));
+        const damaged = error.damaged && (await isThere(program, key, env));
         runner.saveState('damaged', String(damaged));
     }
 
@@ -50,9 +51,8 @@ async function main() {
 }
 
 /** Whether there is anything under the key itself: it is what is damaged then. */
-async function isThere(key, env) {
+async function isThere(program, key, env) {
     try {
-        const program = runner.state('program') || (await larder.find());
         const result = await larder.run(program, ['lookup', `--key=${key}`], env);
         return result.hit === 'exact';
     } catch {

@@ -9,6 +9,7 @@ use larder::ids::Key;
 use larder::progress::Warning;
 use larder::restore::{Destination, Hit, RestoreRequest, restore};
 use larder::save::{Copied, CopyRequest, copy, find_whole};
+use larder::store::Version;
 
 use super::commit::head;
 use super::plain::Facts;
@@ -71,7 +72,7 @@ pub(crate) fn check(
 
 fn find_by_commit(assets: &Assets<'_>, report: &mut CheckReport) -> Result<bool, AssetsFailure> {
     let key = artifacts(&report.commit);
-    let Some(packages) = assets.stored(&key)? else { return Ok(false) };
+    let Some((packages, _)) = assets.stored(&key)? else { return Ok(false) };
     let facts = Facts { commit: &report.commit, code: None };
     let Some(written) = assets.complete(&packages, &key, &key, facts)? else { return Ok(false) };
     (report.found, report.plain_objects) = (Found::Commit, written);
@@ -89,31 +90,39 @@ fn find_by_code(
     assets.leave(CODE_HASH, &code)?;
     let (key, from) = (artifacts(&report.commit), cache(&code));
     report.code_hash = Some(code.clone());
-    let Some(packages) = assets.stored(&from)? else { return Ok(false) };
+    let Some((packages, version)) = assets.stored(&from)? else { return Ok(false) };
     // Before the manifest: what that names is complete.
     let facts = Facts { commit: &report.commit, code: Some(&code) };
     let Some(written) = assets.complete(&packages, &key, &from, facts)? else { return Ok(false) };
-    let request = CopyRequest {
+    let mut request = CopyRequest {
         scope: assets.scope.clone(),
         from,
+        version: Some(version),
         to: key,
         // Somebody else may have built them in this moment: those stay.
         replace: false,
         lifetime: Lifetime::Pinned,
     };
-    if copy(assets.store.clone(), &request, assets.context)? == Copied::NothingThere {
-        return Ok(false);
+    let mut copied = copy(assets.store.clone(), &request, assets.context)?;
+    if copied == Copied::AlreadyThere {
+        if find_by_commit(assets, report)? {
+            return Ok(true);
+        }
+        // It is there, and cannot be had: that is why it was looked for by code.
+        request.replace = true;
+        copied = copy(assets.store.clone(), &request, assets.context)?;
     }
+    let Copied::Yes { .. } = copied else { return Ok(false) };
     (report.found, report.plain_objects) = (Found::Code, written);
     Ok(true)
 }
 
 impl Assets<'_> {
-    /// The packages under a key, if all of them can be had. What is damaged is
-    /// told, and counts as absent.
-    fn stored(&self, key: &Key) -> Result<Option<Vec<Package>>, AssetsFailure> {
+    /// The packages under a key, if all of them can be had, and the state of their
+    /// manifest. What is damaged is told, and counts as absent.
+    fn stored(&self, key: &Key) -> Result<Option<(Vec<Package>, Version)>, AssetsFailure> {
         match find_whole(self.store.clone(), self.scope, key, self.context) {
-            Ok(found) => Ok(found.map(|found| packages_in(&found.manifest.tree))),
+            Ok(found) => Ok(found.map(|found| (packages_in(&found.manifest.tree), found.version))),
             Err(error) if error.is_damage() => {
                 self.context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
                 Ok(None)

@@ -82,7 +82,7 @@ impl Sources {
     }
 
     /// Hashes the files of a repository: their paths, in order, and their contents.
-    /// Links are followed, unless they leave the repository as directories. `None`
+    /// Links are followed, unless they leave the repository. `None`
     /// if there are no files, for the hash of nothing would be that of any other
     /// repository's nothing.
     ///
@@ -113,9 +113,18 @@ fn find(root: &Path, patterns: &[Pattern]) -> Result<BTreeMap<Vec<u8>, PathBuf>,
     let mut files = BTreeMap::new();
     for pattern in patterns {
         let base = root.join(&pattern.base);
-        let exists = base.try_exists();
-        if !exists.map_err(|error| FileError::new("look at", &base, error))? {
-            continue;
+        match base.canonicalize() {
+            Ok(path) if path.starts_with(&within) => {}
+            Ok(_) => continue,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(FileError::new("look at", &base, error)),
         }
         let inside = within.clone();
         let walk = WalkBuilder::new(&base)
@@ -144,12 +153,10 @@ fn find(root: &Path, patterns: &[Pattern]) -> Result<BTreeMap<Vec<u8>, PathBuf>,
     Ok(files)
 }
 
-/// Whether an entry is a link to a directory outside: all of the machine could be
-/// there.
+/// Whether an entry is a link that leads outside: what is there is of the machine,
+/// and not of the commit.
 fn leaves(entry: &ignore::DirEntry, within: &Path) -> bool {
-    let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
     entry.path_is_symlink()
-        && is_directory
         && !entry.path().canonicalize().is_ok_and(|path| path.starts_with(within))
 }
 
@@ -246,9 +253,16 @@ mod tests {
         std::os::unix::fs::symlink("..", root.path().join("l/up")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.path().join("l/broken")).unwrap();
         std::os::unix::fs::symlink("/", root.path().join("l/machine")).unwrap();
+        let outside = repository(&[("file", "1"), ("d/file", "1")]);
+        std::os::unix::fs::symlink(outside.path().join("file"), root.path().join("l/o")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("d"), root.path().join("outside")).unwrap();
+        assert_eq!(hashed(root.path(), &["outside/**", "l/a.js/below/*"]), None);
         let before = hashed(root.path(), &["l/**"]);
         std::fs::write(root.path().join("shared/x.js"), "2").unwrap();
-        assert_ne!(hashed(root.path(), &["l/**"]), before);
+        let changed = hashed(root.path(), &["l/**"]);
+        assert_ne!(changed, before);
+        std::fs::write(outside.path().join("file"), "2").unwrap();
+        assert_eq!(hashed(root.path(), &["l/**"]), changed);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) enum AssetsFailure {
     Glob(#[from] InvalidGlob),
     #[error("plain objects need a store in S3")]
     NoPlain,
+    #[error("plain objects lie at the root of the bucket, and so does the store")]
+    NoPrefix,
     #[error("{0} cannot be the name of a plain object")]
     PlainName(String),
     #[error(transparent)]
@@ -59,13 +61,17 @@ impl AssetsFailure {
             Self::NoBucket(Step::Upload) | Self::NoRepository(_) => Some(101),
             Self::NoPackageDirectory { step: Step::Check, .. } | Self::NoPackages(_) => Some(102),
             Self::Repository { .. } | Self::NoCommitHash(_) => Some(103),
-            Self::Glob(_) | Self::NoPlain | Self::PlainName(_) | Self::Larder(_) => None,
+            Self::Glob(_)
+            | Self::NoPlain
+            | Self::NoPrefix
+            | Self::PlainName(_)
+            | Self::Larder(_) => None,
         }
     }
 
     /// Whether the settings are at fault, and not what they are about.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Glob(_) | Self::NoPlain)
+        matches!(self, Self::Glob(_) | Self::NoPlain | Self::NoPrefix)
     }
 
     /// What to do about it.
@@ -82,6 +88,7 @@ impl AssetsFailure {
                 "run the check before the upload, and keep the package directory between them"
             }
             Self::Glob(_) => "write globs such as 'lambdas/** shared/*.js'",
+            Self::NoPrefix => "give the store a prefix, such as s3://bucket/larder",
             Self::NoPlain => "give an S3 store, or set LARDER_ASSETS_PLAIN=false",
             Self::PlainName(_) => {
                 "give it a name of UTF-8 without control characters, or set \

@@ -59,7 +59,8 @@ impl Assets<'_> {
     fn left(&self, name: &str) -> Option<String> {
         let text = std::fs::read_to_string(self.packages.join(name)).ok()?;
         let text = text.trim();
-        let is_hash = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_hash =
+            [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_hash.then(|| text.to_owned())
     }
 }

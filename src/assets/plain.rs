@@ -67,9 +67,9 @@ impl Plain {
         Ok(written.into_inner())
     }
 
-    /// Copies those packages under a key's name that are not there, as far as
-    /// another key's name has them. Gives the number of objects written, and the
-    /// packages that neither has.
+    /// Copies packages from under another key's name, in place of what there is, or,
+    /// without one, looks which are there. Gives the number of objects written, and
+    /// the packages that are in neither.
     pub(super) fn copy_missing<'p>(
         &self,
         packages: &'p [Package],
@@ -77,7 +77,8 @@ impl Plain {
         from: Option<&Key>,
         context: Context<'_>,
     ) -> Result<(u64, Vec<&'p Package>), AssetsFailure> {
-        let there = self.list(key)?;
+        // What is under the name already may be of another build, which died.
+        let there = if from.is_none() { self.list(key)? } else { HashMap::new() };
         let sources = from.map(|from| self.list(from)).transpose()?.unwrap_or_default();
         let mut work = vec![];
         let mut lacking = vec![];

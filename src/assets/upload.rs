@@ -27,8 +27,9 @@ pub(crate) struct UploadReport {
     pub(crate) saved: SaveReport,
     /// Plain objects that were written.
     pub(crate) plain_objects: u64,
-    /// Whether the packages are there for other commits of the same sources.
-    pub(crate) is_cached: bool,
+    /// Why the packages are not there for other commits of the same sources, if they
+    /// were to be.
+    pub(crate) not_cached: Option<String>,
 }
 
 /// Whether a check found the packages of the commit: then there is nothing to do.
@@ -40,7 +41,8 @@ pub(crate) fn is_found(packages: &Path) -> bool {
 /// one. The commit's manifest comes after all that it stands for.
 ///
 /// # Errors
-/// [`AssetsFailure`]; the commit then has what it had before.
+/// [`AssetsFailure`]; the commit then has the packages that it had before, and some
+/// of its plain objects may be new.
 pub(crate) fn upload(assets: &Assets<'_>) -> Result<UploadReport, AssetsFailure> {
     let packages = Packages::find(assets.packages).map_err(Error::from)?;
     if packages.all.is_empty() {
@@ -61,11 +63,11 @@ pub(crate) fn upload(assets: &Assets<'_>) -> Result<UploadReport, AssetsFailure>
     }
     let request = request(assets, &packages, key.clone());
     let saved = save(assets.store.clone(), &request, assets.context)?;
-    let is_cached = match &second {
+    let not_cached = match &second {
         Some(second) => also_under(assets, &key, second)?,
-        None => false,
+        None => None,
     };
-    Ok(UploadReport { commit, code_hash, key, saved, plain_objects, is_cached })
+    Ok(UploadReport { commit, code_hash, key, saved, plain_objects, not_cached })
 }
 
 fn request(assets: &Assets<'_>, packages: &Packages, key: Key) -> SaveRequest {
@@ -84,15 +86,25 @@ fn request(assets: &Assets<'_>, packages: &Packages, key: Key) -> SaveRequest {
     }
 }
 
-/// Keeps the packages for other commits of the same sources: that is a cache.
-fn also_under(assets: &Assets<'_>, key: &Key, second: &Key) -> Result<bool, AssetsFailure> {
+/// Keeps the packages for other commits of the same sources. That is a cache: if it
+/// cannot be had, this is why, and no failure.
+fn also_under(
+    assets: &Assets<'_>,
+    key: &Key,
+    second: &Key,
+) -> Result<Option<String>, AssetsFailure> {
     let request = CopyRequest {
         scope: assets.scope.clone(),
         from: key.clone(),
+        version: None,
         to: second.clone(),
         replace: true,
         lifetime: Lifetime::ByPolicy,
     };
-    let copied = copy(assets.store.clone(), &request, assets.context)?;
-    Ok(matches!(copied, Copied::Yes { .. }))
+    match copy(assets.store.clone(), &request, assets.context) {
+        Ok(Copied::Yes { .. }) => Ok(None),
+        Ok(_) => Ok(Some("a flush has overtaken the upload".to_owned())),
+        Err(Error::Interrupted) => Err(Error::Interrupted.into()),
+        Err(error) => Ok(Some(error.to_string())),
+    }
 }

@@ -9,7 +9,7 @@ use super::Prepared;
 use super::args::{AssetsCommand, Global};
 use super::exit::{Exit, Failure};
 use super::output::{self, bytes, seconds, things};
-use super::session::Session;
+use super::session::{Session, surroundings};
 use crate::assets::{
     Assets, AssetsFailure, CheckReport, Found, Plain, Sources, Step, UploadReport, check, is_found,
     upload,
@@ -51,17 +51,22 @@ pub(super) fn prepare_plugin(
 /// Checks what there has to be, in the order of the asset manager.
 fn prepare_step(
     mut global: Global,
-    settings: AssetsSettings,
+    mut settings: AssetsSettings,
     step: Step,
     dry_run: bool,
 ) -> Result<Prepared, Failure> {
+    // Both steps mean the same directory, whatever way it is written.
+    settings.packages = surroundings()?.locate(&settings.packages).location;
     global.scope.get_or_insert_with(|| SCOPE.parse().expect("the name follows the rules"));
     if step == Step::Upload
         && let Some(prepared) = look_before_upload(&global, &settings)?
     {
         return Ok(prepared);
     }
-    let sources = Sources::new(&settings.filter).map_err(AssetsFailure::from)?;
+    let sources = match step {
+        Step::Check => Sources::new(&settings.filter).map_err(AssetsFailure::from)?,
+        Step::Upload => None,
+    };
     let has_role = settings.store.as_ref().is_some_and(|store| store.role.is_some());
     let session = match (&global.store, &settings.store) {
         (Some(_), _) => {
@@ -112,11 +117,6 @@ struct Job {
 }
 
 impl Job {
-    /// The package directory, wherever a step may go.
-    fn packages(&self, session: &Session) -> PathBuf {
-        session.surroundings.locate(&self.settings.packages).location
-    }
-
     /// Where plain objects go. Who did not ask for them has none where there is no
     /// bucket.
     fn plain(&self, session: &Session) -> Result<Option<Plain>, Failure> {
@@ -124,6 +124,8 @@ impl Job {
             return Ok(None);
         }
         match session.bucket()? {
+            // There, the store would find things that are none of its own.
+            Some(_) if session.is_at_root() => Err(AssetsFailure::NoPrefix.into()),
             Some(bucket) => Ok(Some(Plain { bucket })),
             None if self.settings.plain == Some(true) => Err(AssetsFailure::NoPlain.into()),
             None => Ok(None),
@@ -133,9 +135,8 @@ impl Job {
 
 fn run_check(session: &Session, job: &Job) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
-    let packages = job.packages(session);
     let assets = Assets {
-        packages: &packages,
+        packages: &job.settings.packages,
         store: store.clone(),
         scope: &session.scope,
         plain: job.plain(session)?,
@@ -191,17 +192,18 @@ fn report_check(session: &Session, report: &CheckReport) {
 
 fn run_upload(session: &Session, job: &Job) -> Result<Exit, Failure> {
     let store = session.store_for_writing()?;
-    let packages = job.packages(session);
     let assets = Assets {
-        packages: &packages,
+        packages: &job.settings.packages,
         store: store.clone(),
         scope: &session.scope,
         plain: job.plain(session)?,
         context: session.context(),
     };
     let report = upload(&assets)?;
-    if report.code_hash.is_some() && !report.is_cached {
-        session.warn_that("the packages are not there for commits with the same sources: a flush took them at once");
+    if let Some(why) = &report.not_cached {
+        session.warn_that(format_args!(
+            "the packages are not there for commits with the same sources: {why}"
+        ));
     }
     session.tell_lack(&store);
     report_upload(session, &report);

@@ -141,6 +141,9 @@ fn run(session: &Session, order: &Order) -> Result<Exit, Failure> {
         let Err(failure) = run_task(session, task, &mut restored) else { continue };
         let failure = session.explain(failure);
         if failure.exit() == Exit::Interrupted {
+            if let Some(failed) = failed {
+                failed.report(session.json, false);
+            }
             return Err(failure);
         }
         let is_over = matches!(failure, Failure::TimedOut(_));
@@ -231,7 +234,10 @@ fn put_by(session: &Session, saved: &Saved) -> Result<(), Failure> {
     let mut there: Vec<&Path> = vec![];
     for path in &saved.paths {
         let location = session.surroundings.locate(path).location;
-        if std::fs::symlink_metadata(location).is_ok() {
+        let looked = std::fs::symlink_metadata(location).map_err(|error| error.kind());
+        let is_missing =
+            matches!(looked, Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory));
+        if !is_missing {
             there.push(path);
         } else if saved.allow_missing {
             say(session, &format!("There is nothing to cache for {}", path.display()));

@@ -41,6 +41,10 @@ pub(super) struct Session {
     part_began: Cell<Instant>,
 }
 
+/// How long after its time a command may still speak to the store: as long as one
+/// that is interrupted.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// A store whose requests are counted.
 pub(super) type CountedStore = Arc<Metered<Arc<dyn Store>>>;
 
@@ -63,11 +67,7 @@ impl Session {
         let threads = global.threads.map_or(0, std::num::NonZero::get);
         // Fails only if the pool exists already, and nothing ran yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        let surroundings = Surroundings {
-            working_directory: std::env::current_dir().map_err(Failure::NoWorkingDirectory)?,
-            logical_directory: logical_directory(),
-            home: home(),
-        };
+        let surroundings = surroundings()?;
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signals(&stop);
         let timed_out = Arc::new(AtomicBool::new(false));
@@ -137,6 +137,11 @@ impl Session {
         &self.location
     }
 
+    /// Whether the store has a bucket for itself.
+    pub(super) fn is_at_root(&self) -> bool {
+        matches!(&self.location, StoreLocation::S3(config) if config.prefix.is_empty())
+    }
+
     /// The bucket that the store lies in, all of it; `None` for other stores.
     pub(super) fn bucket(&self) -> Result<Option<S3Store>, Failure> {
         let StoreLocation::S3(config) = &self.location else { return Ok(None) };
@@ -146,9 +151,9 @@ impl Session {
     }
 
     fn patience(&self) -> Patience {
-        // A little later than the flag, so that what fails first is the work,
-        // which says what it was at.
-        let after = |timeout: Duration| timeout.checked_add(Duration::from_millis(50));
+        // Later than the flag, which ends the work: what it has to put in order then
+        // takes requests, too.
+        let after = |timeout: Duration| timeout.checked_add(LAST_WORDS);
         // One that no clock reaches is none.
         let deadline = self.timeout.and_then(|timeout| self.began.checked_add(after(timeout)?));
         Patience { deadline, stop: Arc::clone(&self.stop) }
@@ -175,15 +180,13 @@ impl Session {
     pub(super) fn explain(&self, failure: Failure) -> Failure {
         use larder::error::Error;
         match (failure, self.timeout) {
-            (Failure::Larder(Error::Interrupted), Some(timeout))
+            (Failure::Larder(Error::Interrupted | Error::Store(_)), Some(timeout))
                 if self.timed_out.load(Ordering::Relaxed) =>
             {
                 Failure::TimedOut(timeout)
             }
             // A request that was cut off for it.
-            (Failure::Larder(Error::Store(_)), _)
-                if self.stop.load(Ordering::Relaxed) && !self.timed_out.load(Ordering::Relaxed) =>
-            {
+            (Failure::Larder(Error::Store(_)), _) if self.stop.load(Ordering::Relaxed) => {
                 Error::Interrupted.into()
             }
             (failure, _) => failure,
@@ -293,6 +296,15 @@ fn logical_directory() -> Option<PathBuf> {
     let real = std::env::current_dir().ok()?;
     let same = logical.is_absolute() && logical != real && logical.canonicalize().ok()? == real;
     same.then_some(logical)
+}
+
+/// The directories that paths are told relative to.
+pub(super) fn surroundings() -> Result<Surroundings, Failure> {
+    Ok(Surroundings {
+        working_directory: std::env::current_dir().map_err(Failure::NoWorkingDirectory)?,
+        logical_directory: logical_directory(),
+        home: home(),
+    })
 }
 
 /// The scope of those who name none.

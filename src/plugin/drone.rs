@@ -276,11 +276,20 @@ fn caches(
         let text = format!("the commit's message says {CLEAR_CACHE}: nothing is restored");
         return Ok(vec![Task::Clear, Task::Say(text)]);
     }
+    let all: Vec<String> = paths.iter().map(|path| clean(path)).collect();
+    // A link above it may be of a cache that is restored before.
+    let is_below_another = |key: &Key| {
+        let below = |other: &String| {
+            key.as_str().strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        all.iter().any(below)
+    };
     let task = |path: String| {
         let key = key(&path)?;
         let path = PathBuf::from(path);
         Ok(if restore {
-            Task::Restore { key, path: Some(path) }
+            let path = (!is_below_another(&key)).then_some(path);
+            Task::Restore { key, path }
         } else {
             let paths = vec![path];
             Task::Save(Saved { key, paths, allow_missing: true, flatten: false, level: None })
@@ -568,14 +577,28 @@ mod tests {
         );
         let turbo = ("PLUGIN_TURBO", "https://me:hush@host");
         let error = told(&with(&[turbo]).unwrap_err());
-        let text =
-            "unknown setting PLUGIN_TURBO (it is \"***@host\"); the settings are PLUGIN_BUCKET, ";
+        let text = "unknown setting PLUGIN_TURBO (it is ***); the settings are PLUGIN_BUCKET, ";
         assert!(error.starts_with(text), "{error}");
-        let error = told(&with(&[("PLUGIN_API_TOKEN", "hush")]).unwrap_err());
-        assert!(error.starts_with("unknown setting PLUGIN_API_TOKEN (it is ***)"), "{error}");
+        let error = told(&with(&[("PLUGIN_AWS_SESION_TOKEN", "hush")]).unwrap_err());
+        assert!(
+            error.starts_with("unknown setting PLUGIN_AWS_SESION_TOKEN (it is ***)"),
+            "{error}"
+        );
         // What others have put into every step can be let pass.
         let order = order(&[turbo, ("LARDER_PLUGIN_UNKNOWN", "warn")]);
-        assert_eq!(order.warnings, ["unknown setting PLUGIN_TURBO (it is \"***@host\")"]);
+        assert_eq!(order.warnings, ["unknown setting PLUGIN_TURBO (it is ***)"]);
+    }
+
+    /// A link above a path may be of another cache, which anyone may have put there.
+    #[test]
+    fn links_above_are_the_users_unless_another_cache_could_have_them() {
+        let paths = |cache: &str| -> Vec<bool> {
+            let tasks = order(&[("PLUGIN_CACHE", cache)]).tasks;
+            let is_trusted = |task: &Task| matches!(task, Task::Restore { path: Some(_), .. });
+            tasks.iter().map(is_trusted).collect()
+        };
+        assert_eq!(paths("a/b,ab"), [true, true]);
+        assert_eq!(paths("./a,a//b/ssh"), [true, false]);
     }
 
     /// Harness sets these in every step.

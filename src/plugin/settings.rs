@@ -112,25 +112,23 @@ pub(crate) fn check_unknown(
         if known.contains(&variable) || AMBIENT.contains(&variable) {
             continue;
         }
-        let unknown = InvalidSetting::Unknown {
-            variable: variable.to_owned(),
-            value: shown(variable, environment.variable(variable).unwrap_or_default()),
-            known: known.iter().copied().filter(|name| name.starts_with(prefix)).collect(),
+        let settings: Vec<&'static str> =
+            known.iter().copied().filter(|name| name.starts_with(prefix)).collect();
+        let meant = larder::store::nearest(variable, &settings);
+        let setting =
+            table.iter().find(|row| meant.is_some_and(|name| row.variables.contains(&name)));
+        let value = environment.variable(variable).unwrap_or_default();
+        let value = match setting {
+            Some(setting) if !setting.is_secret => format!("{:?}", without_userinfo(value)),
+            // A secret, or who knows what.
+            _ => "***".to_owned(),
         };
+        let unknown =
+            InvalidSetting::Unknown { variable: variable.to_owned(), value, known: settings };
         if environment.variable("LARDER_PLUGIN_UNKNOWN") != Some("warn") {
             return Err(unknown);
         }
         warnings.push(unknown.to_string());
     }
     Ok(warnings)
-}
-
-/// The value of a setting that nobody knows, unless its name says that it is a
-/// secret.
-fn shown(variable: &str, value: &str) -> String {
-    let is_secret = ["KEY", "SECRET", "TOKEN", "PASS", "CREDENTIAL", "AUTH"];
-    if is_secret.iter().any(|word| variable.contains(word)) {
-        return "***".to_owned();
-    }
-    format!("{:?}", without_userinfo(value))
 }

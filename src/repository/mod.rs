@@ -147,9 +147,13 @@ impl Repository {
     pub fn create(store: Arc<dyn Store>) -> Result<Self, Error> {
         // A page of them tells: other programs' keys are nothing like these.
         let there = store.list("", None, MAX_BATCH)?.objects;
-        let other = |object: ObjectMeta| (!Layout::is_known(&object.key)).then_some(object.key);
-        if let Some(example) = there.into_iter().find_map(other) {
-            return Err(Error::NotAStore { location: store.location(), example });
+        let is_foreign = |object: &ObjectMeta| !Layout::is_known(&object.key);
+        let has_state = there.iter().any(|object| object.key == Layout::gc_state());
+        // Where garbage was collected and nobody knows what, no pack may be relied on.
+        let is_lost = |object: &ObjectMeta| !has_state && was_flushed(&object.key);
+        let in_the_way = |object: &ObjectMeta| is_foreign(object) || is_lost(object);
+        if let Some(example) = there.into_iter().find(in_the_way) {
+            return Err(Error::NotAStore { location: store.location(), example: example.key });
         }
         let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
         match store.put(&Layout::marker(), Bytes::from(marker.encode()), PutMode::Create) {
@@ -413,6 +417,13 @@ impl Repository {
         })?;
         Ok(all)
     }
+}
+
+/// Whether an object is one that only a store has in which garbage was collected.
+fn was_flushed(key: &ObjectKey) -> bool {
+    *key == Layout::gc_marks()
+        || Layout::parse_table(key).is_some()
+        || Layout::parse_delta(key).is_some_and(|(epoch, _)| epoch > 0)
 }
 
 /// After which key the listing of packs goes on, and before which it ends.

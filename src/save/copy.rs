@@ -23,6 +23,8 @@ pub struct CopyRequest {
     pub scope: Scope,
     /// The key that is there.
     pub from: Key,
+    /// The state of its manifest, if no other is meant.
+    pub version: Option<Version>,
     /// The key that is to hold the same.
     pub to: Key,
     /// Copy even if the other key holds something, which is then replaced.
@@ -49,22 +51,28 @@ pub enum Copied {
 ///
 /// # Errors
 /// [`Error`] says what failed; the other key then holds what it held before, or
-/// the copy.
-#[expect(clippy::needless_pass_by_value, reason = "save, restore and flush take it so, too")]
+/// the copy, of which nobody has looked whether it outlived a flush: as after a save
+/// that died.
 pub fn copy(
     store: Arc<dyn Store>,
     request: &CopyRequest,
     context: Context<'_>,
 ) -> Result<Copied, Error> {
+    if request.from == request.to {
+        let found = find_whole(store, &request.scope, &request.from, context)?;
+        return Ok(found.map_or(Copied::NothingThere, |_| Copied::AlreadyThere));
+    }
     let mut put = None;
     let copied =
         (0..MAX_ROUNDS).find_map(|_| copy_once(&store, request, &mut put, context).transpose());
     let copied = copied.unwrap_or(Err(Error::SaveOvertaken(MAX_ROUNDS)));
-    // What nobody has looked at again must not stay: all of it may be garbage soon.
-    if let Some((repository, version)) = put
-        && !matches!(copied, Ok(Copied::Yes { .. }))
+    // A look has said that it may be garbage soon. Where none could be had, it stays:
+    // somebody may have found it good meanwhile.
+    let is_unsettled = matches!(copied, Ok(Copied::NothingThere) | Err(Error::SaveOvertaken(_)));
+    if let Some((repository, version)) = put.filter(|_| is_unsettled)
+        && let Err(error) = repository.take_back(&request.scope, &request.to, &version)
     {
-        repository.take_back(&request.scope, &request.to, &version)?;
+        context.progress.warn(Warning::NotDeleted { error: error.to_string() });
     }
     copied
 }
@@ -78,7 +86,11 @@ fn copy_once(
 ) -> Result<Option<Copied>, Error> {
     context.check()?;
     let CopyRequest { scope, from, to, .. } = request;
-    let Some((repository, source, epoch)) = reliable(store, scope, from, context)? else {
+    let found = reliable(store, scope, from, context)?;
+    let is_meant = |source: &StoredManifest| {
+        request.version.as_ref().is_none_or(|version| source.version == *version)
+    };
+    let Some((repository, source, epoch)) = found.filter(|(_, source, _)| is_meant(source)) else {
         return Ok(Some(Copied::NothingThere));
     };
     let manifest = Manifest {
@@ -99,7 +111,10 @@ fn copy_once(
         Some((_, version)) => PutMode::IfMatch(version.clone()),
     };
     let (uploaded_bytes, version) = match repository.put_manifest(&manifest, mode) {
-        Err(Error::Store(error)) if error.is_conflict() => return Ok(Some(Copied::AlreadyThere)),
+        Err(Error::Store(error)) if error.is_conflict() => {
+            // The own one of the round before is gone: another round puts it anew.
+            return Ok(put.take().is_none().then_some(Copied::AlreadyThere));
+        }
         published => published?,
     };
     *put = Some((repository.clone(), version));

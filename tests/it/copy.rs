@@ -18,6 +18,7 @@ fn request(world: &World) -> CopyRequest {
     CopyRequest {
         scope: save_request(&world.sandbox.work("a")).scope,
         from: "a".parse().unwrap(),
+        version: None,
         to: "b".parse().unwrap(),
         replace: true,
         lifetime: Lifetime::ByPolicy,
@@ -216,28 +217,99 @@ fn what_lost_a_pack_is_not_whole() {
     assert_eq!(world.keys(), ["a"]);
 }
 
-/// An interrupt or a failure between the put and the look: what nobody looked at
-/// again does not stay.
+/// A failure between the put and the look: another job may have found the copy good
+/// by then, and rely on it. A save that dies there leaves it, too.
 #[test]
-fn an_unsettled_copy_is_taken_back() {
+fn a_copy_of_which_nothing_is_known_stays() {
+    for replace in [false, true] {
+        let world = Arc::new(World::new());
+        let a = world.tree("a");
+        world.save("a", &a);
+        let failing = Arc::clone(&world);
+        let store = Meanwhile::new(&world, (Operation::Put, "manifests/"), move || {
+            failing.store.fail_all(Some(Operation::Get), "gc/state", When::Before);
+        });
+        let request = CopyRequest { replace, ..request(&world) };
+        let failed = with_context(|context| copy(store, &request, context));
+        assert!(failed.is_err());
+        world.store.clear_faults();
+        assert_eq!(world.restore("b", &a), Hit::Exact, "{replace}");
+        sound(&world.store);
+    }
+}
+
+/// One failed request after another: the key has what it had, or the copy.
+#[test]
+fn a_copy_fails_at_every_request() {
+    for number in 0.. {
+        let world = World::new();
+        let (a, old) = (world.tree("a"), world.tree("old"));
+        world.save("a", &a);
+        world.save("b", &old);
+        world.store.take_calls();
+        world.store.fail_nth(number, When::Before);
+        let copied = with_context(|context| copy(world.store.clone(), &request(&world), context));
+        world.store.clear_faults();
+        assert!(world.keys().contains(&"b".to_owned()), "after {number}");
+        sound(&world.store);
+        if copied.is_ok() {
+            assert!(number > 4, "a copy takes more requests than {number}");
+            return;
+        }
+    }
+}
+
+/// What was looked at is what is copied: another save of the source in between is
+/// another thing.
+#[test]
+fn another_version_is_not_copied() {
     let world = World::new();
     world.save("a", &world.tree("a"));
-    world.store.fail_all(Some(Operation::Get), "gc/state", When::Before);
-    let gets = |store: &MemoryStore| {
-        store.calls().iter().filter(|call| call.operation == Operation::Put).count()
-    };
-    let before = gets(&world.store);
-    let failed = with_context(|context| copy(world.store.clone(), &request(&world), context));
-    assert!(failed.is_err() && gets(&world.store) == before);
-    world.store.clear_faults();
-    let world = Arc::new(World::new());
-    world.save("a", &world.tree("a"));
-    let failing = Arc::clone(&world);
-    let store = Meanwhile::new(&world, (Operation::Put, "manifests/"), move || {
-        failing.store.fail_all(Some(Operation::Get), "gc/state", When::Before);
+    let scope = request(&world).scope;
+    let found = with_context(|context| {
+        find_whole(world.store.clone(), &scope, &"a".parse().unwrap(), context)
     });
-    let failed = with_context(|context| copy(store, &request(&world), context));
-    assert!(failed.is_err());
-    world.store.clear_faults();
+    let version = Some(found.unwrap().unwrap().version);
+    let this = CopyRequest { version, ..request(&world) };
+    world.save("a", &world.tree("other"));
+    let copied = with_context(|context| copy(world.store.clone(), &this, context)).unwrap();
+    assert_eq!(copied, Copied::NothingThere);
     assert_eq!(world.keys(), ["a"]);
+}
+
+/// The own copy was gone when it was to be put again, and that counted as somebody
+/// else's: nothing was there, and was said to be.
+#[test]
+fn a_copy_that_is_gone_is_put_again() {
+    let world = Arc::new(World::new());
+    let a = world.tree("a");
+    world.save("a", &a);
+    // A flush at work, and a service that deletes a moment after it compared.
+    let claiming = Arc::clone(&world);
+    let inner = Meanwhile::new(&world, (Operation::Head, "manifests/"), move || {
+        let key = Layout::manifest(&request(&claiming).scope, &"b".parse().unwrap()).unwrap();
+        claiming.store.delete(&[key]).unwrap();
+    });
+    claim(&world);
+    let gently = CopyRequest { replace: false, ..request(&world) };
+    let copied = with_context(|context| copy(inner.clone(), &gently, context)).unwrap();
+    assert!(inner.has_happened() && matches!(copied, Copied::Yes { .. }), "{copied:?}");
+    assert_eq!(world.restore("b", &a), Hit::Exact);
+}
+
+/// Has a flush begin, and die.
+fn claim(world: &World) {
+    world.pass(DAY);
+    let began = world.store.calls().len();
+    for life in 1.. {
+        world.store.die_after(life);
+        let _ = world.try_flush(&crate::flush::flush_request());
+        world.store.clear_faults();
+        let puts = |call: &larder::store::Call| {
+            call.operation == Operation::Put && call.ok && call.objects[0] == "gc/state"
+        };
+        if world.store.calls()[began..].iter().any(puts) {
+            return;
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use larder::error::Error;
 use larder::flush::{RepairReport, RepairRequest, repair};
 use larder::format::{GcState, Layout, Location, References};
 use larder::ids::{ChunkId, PackId};
@@ -39,6 +40,33 @@ fn only_pack(world: &World) -> PackId {
     let packs = world.packs();
     assert_eq!(packs.len(), 1);
     *packs.first().unwrap()
+}
+
+/// A store that lost its marker alone goes on with the next save; one that lost what
+/// garbage collection knows, too, must not: its packs may be about to go.
+#[test]
+fn a_store_without_its_marker_goes_on_if_its_state_is_known() {
+    for (flushed, lost) in [(false, false), (true, false), (true, true)] {
+        let world = World::new();
+        let a = world.tree("a");
+        world.save("a", &a);
+        if flushed {
+            world.pass(2 * DAY);
+            world.flush();
+        }
+        world.store.delete(&[Layout::marker()]).unwrap();
+        if lost {
+            world.store.delete(&[Layout::gc_state()]).unwrap();
+        }
+        let saved = world.try_save("b", &a);
+        if lost {
+            assert!(matches!(saved, Err(Error::NotAStore { .. })), "{saved:?}");
+            continue;
+        }
+        saved.unwrap();
+        assert_eq!((world.restore("a", &a), world.restore("b", &a)), (Hit::Exact, Hit::Exact));
+        sound(&world.store);
+    }
 }
 
 /// A rule of a bucket's lifecycle deleted a pack that was in use; saves found their

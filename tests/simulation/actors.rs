@@ -15,7 +15,7 @@ use larder::ids::{Key, Scope};
 use larder::progress::{Context, NoProgress};
 use larder::relpath::RelPath;
 use larder::restore::{Destination, RestoreReport, RestoreRequest, restore};
-use larder::save::{SaveReport, SaveRequest, save};
+use larder::save::{Copied, CopyRequest, SaveReport, SaveRequest, copy, save};
 
 use crate::asleep::Threads;
 use crate::desk::{Desk, Scheduled};
@@ -42,6 +42,12 @@ pub(crate) enum Role {
         tree: usize,
         lifetime: Lifetime,
         reuse: bool,
+    },
+    /// Of what another key holds, without a tree at hand.
+    Copy {
+        name: (Scope, Key),
+        from: Key,
+        replace: bool,
     },
     /// By the key, or, without one, by the beginning of keys.
     Restore {
@@ -83,6 +89,7 @@ impl Role {
 #[expect(clippy::large_enum_variant, reason = "there is one for each actor")]
 pub(crate) enum End {
     Saved(Result<SaveReport, Error>),
+    Copied(Result<Copied, Error>),
     Restored(Result<RestoreReport, Error>),
     Flushed(Result<FlushReport, Error>),
     Panicked(String),
@@ -193,6 +200,11 @@ impl Work {
                     ..SaveRequest::new(scope, key, vec![source])
                 };
                 End::Saved(save(self.store, &request, context))
+            }
+            Role::Copy { name: (scope, to), from, replace } => {
+                let lifetime = Lifetime::ByPolicy;
+                let request = CopyRequest { scope, from, version: None, to, replace, lifetime };
+                End::Copied(copy(self.store, &request, context))
             }
             Role::Restore { scope, key, prefix } => {
                 let request = restore_request(scope, key, prefix, self.target);

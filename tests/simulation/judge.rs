@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use larder::error::Error;
 use larder::format::{GcState, Layout, Lifetime, Manifest};
-use larder::ids::{PackId, Scope};
+use larder::ids::{Key, PackId, Scope};
 use larder::restore::Hit;
-use larder::save::SaveReport;
+use larder::save::{Copied, SaveReport};
 use larder::store::{MemoryStore, ObjectKey, PutMode, Store, StoreError};
 use larder::store_time::StoreTime;
 
@@ -80,6 +80,11 @@ struct Witness {
     /// Puts of the state by others, when it began.
     others_before: u64,
     own_state_puts: u64,
+}
+
+/// The object of a cache's manifest.
+fn object_of(scope: &Scope, key: &Key) -> ObjectKey {
+    Layout::manifest(scope, key).expect("the names are short")
 }
 
 /// Watches one run.
@@ -337,11 +342,23 @@ impl<'a> Judge<'a> {
         let now = self.manifests.get(object).and_then(|version| self.published.get(version));
         let facts = &manifest.facts;
         let last_used = facts.used.unwrap_or(clock);
-        let lineage = match (&witness.role, mode) {
-            (Role::Save { tree, .. }, PutMode::Overwrite | PutMode::Create) => {
+        let own_tree = match (&witness.role, mode) {
+            (Role::Save { tree, .. }, PutMode::Overwrite | PutMode::Create) => Some(*tree),
+            (Role::Copy { name: (scope, to), from, .. }, _) if *object == object_of(scope, to) => {
+                let read = witness.reads.get(&object_of(scope, from));
+                let read = read.and_then(|(version, _)| self.published.get(version));
+                let Some(read) = read else {
+                    return Err(format!("{object} was copied from what was not read"));
+                };
+                Some(self.lineages[read.lineage].tree)
+            }
+            _ => None,
+        };
+        let lineage = match own_tree {
+            Some(tree) => {
                 self.lineages.push(Lineage {
                     object: object.clone(),
-                    tree: *tree,
+                    tree,
                     is_said: false,
                     promised: None,
                     removed: None,
@@ -354,7 +371,7 @@ impl<'a> Judge<'a> {
                 }
                 lineage
             }
-            _ => {
+            None => {
                 let read = match mode {
                     PutMode::IfMatch(version) => Some(version.as_str()),
                     _ => witness.reads.get(object).map(|(version, _)| version.as_str()),
@@ -436,6 +453,12 @@ impl<'a> Judge<'a> {
         let witness = &self.witnesses[by];
         let published = &self.published[version];
         let Role::Flush { age, max_size, .. } = witness.role else {
+            // A copy that is not settled is taken back, and nothing else is.
+            let is_own = witness.put == Some(published.lineage);
+            if is_own && !self.lineages[published.lineage].is_said {
+                self.tally.count(Event::TakenBack);
+                return Ok(());
+            }
             return Err(format!("{} removed a cache", witness.label));
         };
         let lineage = &mut self.lineages[published.lineage];
@@ -496,7 +519,9 @@ impl<'a> Judge<'a> {
         match end {
             End::Panicked(text) => Err(format!("{} panicked: {text}", actor.label())),
             End::Saved(Ok(report)) => self.saved(actor, report),
-            End::Saved(Err(Error::SaveOvertaken(_))) => Ok(()),
+            End::Saved(Err(Error::SaveOvertaken(_)))
+            | End::Copied(Err(Error::SaveOvertaken(_))) => Ok(()),
+            End::Copied(Ok(copied)) => self.copied(actor, *copied),
             End::Restored(Ok(report)) => {
                 let key = match (&report.key, &actor.role) {
                     (Some(key), Role::Restore { scope, .. }) => (scope.clone(), key.clone()),
@@ -525,7 +550,9 @@ impl<'a> Judge<'a> {
                 }
                 self.failed(actor, error)
             }
-            End::Saved(Err(error)) | End::Restored(Err(error)) => self.failed(actor, error),
+            End::Saved(Err(error)) | End::Copied(Err(error)) | End::Restored(Err(error)) => {
+                self.failed(actor, error)
+            }
         }
     }
 
@@ -549,13 +576,25 @@ impl<'a> Judge<'a> {
         } else {
             witness.put
         };
+        if lineage.is_some_and(|lineage| self.lineages[lineage].tree != *tree) {
+            return Err(format!("{} said success of another tree", actor.label()));
+        }
+        self.said(actor, lineage)
+    }
+
+    fn copied(&mut self, actor: &Actor, copied: Copied) -> Verdict {
+        let Copied::Yes { .. } = copied else { return Ok(()) };
+        self.tally.count(Event::Copy);
+        self.said(actor, self.witnesses[actor.number].put)
+    }
+
+    /// Success is said of what came of a put.
+    fn said(&mut self, actor: &Actor, lineage: Option<usize>) -> Verdict {
         let Some(lineage) = lineage else {
             return Err(format!("{} said success, and has put nothing", actor.label()));
         };
+        let witness = &self.witnesses[actor.number];
         let said = &mut self.lineages[lineage];
-        if said.tree != *tree {
-            return Err(format!("{} said success of another tree", actor.label()));
-        }
         said.is_said = true;
         if !actor.was_failed {
             said.promised = said.promised.max(Some(witness.now));
@@ -630,7 +669,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The caches that must be there as they were saved: with their trees.
-    pub(crate) fn promised(&self) -> Vec<(Scope, larder::ids::Key, usize)> {
+    pub(crate) fn promised(&self) -> Vec<(Scope, Key, usize)> {
         let kept = self.manifests.iter().filter_map(|(object, version)| {
             let lineage = &self.lineages[self.published[version].lineage];
             if !lineage.is_said {

@@ -112,6 +112,10 @@ impl Habits {
         let (scope, key) = random.pick(&NAMES[..self.names]);
         let (scope, key): (Scope, Key) = (scope.parse().unwrap(), key.parse().unwrap());
         match kind {
+            Kind::Saver if random.one_in(6) => {
+                let from = random.pick(&NAMES[..self.names]).1.parse().unwrap();
+                Role::Copy { name: (scope, key), from, replace: random.one_in(2) }
+            }
             Kind::Saver => Role::Save {
                 name: (scope, key),
                 tree: random.below(self.trees) as usize,
@@ -650,9 +654,11 @@ fn said(end: &End) -> String {
         End::Saved(Ok(_)) => "saved".to_owned(),
         End::Restored(Ok(report)) => format!("restored, {:?}", report.hit),
         End::Flushed(Ok(_)) => "flushed".to_owned(),
-        End::Saved(Err(error)) | End::Restored(Err(error)) | End::Flushed(Err(error)) => {
-            error.to_string()
-        }
+        End::Copied(Ok(copied)) => format!("copied, {copied:?}"),
+        End::Saved(Err(error))
+        | End::Copied(Err(error))
+        | End::Restored(Err(error))
+        | End::Flushed(Err(error)) => error.to_string(),
         End::Panicked(text) => format!("panicked: {text}"),
     }
 }

@@ -21,6 +21,8 @@ events! {
     Save = "saves that said success",
     Unchanged = "of these, found unchanged",
     Round = "rounds of saves that were overtaken",
+    Copy = "copies that said success",
+    TakenBack = "copies that were taken back",
     Restore = "restores",
     RestoreAfterPause = "of these, longer than a grace period",
     Miss = "restores of nothing",

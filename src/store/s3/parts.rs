@@ -58,7 +58,8 @@ impl S3Store {
             .key(self.name(key))
             .upload_id(upload)
             .send();
-        let _ = self.in_time(sending).await;
+        // Whoever wants to stop does not wait for it.
+        let _ = self.unless_stopped(self.in_time(sending)).await;
     }
 
     async fn begin_parts(&self, put: &Put<'_>) -> Result<String, StoreError> {

@@ -182,7 +182,7 @@ impl S3Store {
 
     /// What an attempt comes to, or nothing if the user asked to stop and it has
     /// gone on for [`LAST_WORDS`] since.
-    async fn unless_stopped<T>(&self, attempt: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn unless_stopped<T>(&self, attempt: impl Future<Output = T>) -> Option<T> {
         let mut attempt = std::pin::pin!(attempt);
         let mut stopped: Option<Instant> = None;
         loop {

@@ -273,6 +273,48 @@ fn packages_that_are_gone_are_not_found() {
     pipeline.runner.run(&mut pipeline.runner.entrypoint_with_keys(&verify)).ok();
 }
 
+/// The commit's own manifest is damaged, and the packages of the same sources are
+/// whole: then those are the commit's again.
+#[test]
+fn a_damaged_manifest_is_replaced() {
+    let Some(pipeline) = Pipeline::new() else { return };
+    let plain = [("LARDER_ASSETS_PLAIN", "false")];
+    pipeline.run("check", &plain).ok();
+    build(&pipeline.runner);
+    pipeline.run("upload", &plain).ok();
+    let manifests = pipeline.runner.job.bucket.keys_with("/manifests/");
+    let of_commit = manifests.iter().find(|key| key.contains(&pipeline.head())).unwrap();
+    pipeline.runner.job.bucket.put(of_commit, "nonsense");
+    pipeline.run("check", &plain).ok().says("warning: not used: ").prints("of the same sources");
+    pipeline.run("check", &plain).ok().prints("packages of this commit are stored");
+}
+
+/// The store would take plain objects beside it for somebody else's.
+#[test]
+fn plain_objects_and_a_store_at_the_root_do_not_go_together() {
+    let Some(pipeline) = Pipeline::new() else { return };
+    let store = format!("s3://{}", pipeline.runner.bucket());
+    let check = ["assets", "check", "--store", &store, "--plain"];
+    pipeline
+        .runner
+        .run(&mut pipeline.runner.entrypoint_with_keys(&check))
+        .exits(2)
+        .says("a prefix");
+}
+
+/// Both steps mean the same directory.
+#[test]
+fn the_package_directory_may_be_in_the_home_directory() {
+    let Some(pipeline) = Pipeline::new() else { return };
+    let home = [("PACKAGE_DIRECTORY", "~/packages")];
+    pipeline.run("check", &home).ok();
+    write(pipeline.runner.sandbox().path("home/packages/one.zip"), "one");
+    pipeline.run("upload", &home).ok().prints("1 file, 3 B");
+    // A hash that is none is no reason to fall over.
+    write(pipeline.runner.sandbox().path("home/packages/.commit-hash"), "a".repeat(600));
+    pipeline.run("upload", &home).exits(103);
+}
+
 /// Links were stored as links, which lead nowhere once they are restored.
 #[test]
 fn packages_that_are_links_are_what_they_lead_to() {

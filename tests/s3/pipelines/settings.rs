@@ -51,11 +51,8 @@ fn a_dry_run_tells_what_would_be_done() {
     plugin(&with_truth, &["--dry-run"]).ok();
     let assets = [("PACKAGE_ASSETS_BUCKET", "assets"), ("CODE_HASH_FIND_FILTER", "a/** b")];
     let told = plugin(&assets, &["check", "--dry-run"]).ok();
-    assert_eq!(
-        told.stdout,
-        "system: assets\nstore: s3://assets/larder\nscope: assets\n\
-         check ./packages, and plain objects\nrepository: ./repo\nfilter: a/** b\n"
-    );
+    told.prints("system: assets\nstore: s3://assets/larder\nscope: assets\ncheck /")
+        .prints("/work/packages, and plain objects\nrepository: ./repo\nfilter: a/** b\n");
 }
 
 /// Errors name the setting, its value and what it takes; secrets stay hidden.
@@ -91,6 +88,6 @@ fn mistakes_are_told() {
     let json = plugin(&[("PLUGIN_X", "1")], &["--json"]).exits(2).json();
     assert_eq!(
         (json["error"].as_str(), json["exit_code"].as_u64()),
-        (Some("unknown setting PLUGIN_X (it is \"1\")"), Some(2))
+        (Some("unknown setting PLUGIN_X (it is ***)"), Some(2))
     );
 }
