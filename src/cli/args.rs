@@ -28,6 +28,7 @@ Exit codes:
   9    the bucket is in another region
   10   the endpoint is no S3 service
   11   the place holds something else, or a store of another version
+  100 to 103  a step of the assets command cannot begin: see `larder help assets`
   130  interrupted
 
 Results go to stdout, progress and messages to stderr.";
