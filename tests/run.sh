@@ -44,6 +44,7 @@ need cc gcc
 need bash bash
 need python3 python3
 need diff diffutils
+need git git
 need find findutils
 need node nodejs
 component fmt rustfmt rustfmt
