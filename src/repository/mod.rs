@@ -148,12 +148,15 @@ impl Repository {
         // A page of them tells: other programs' keys are nothing like these.
         let there = store.list("", None, MAX_BATCH)?.objects;
         let is_foreign = |object: &ObjectMeta| !Layout::is_known(&object.key);
-        let has_state = there.iter().any(|object| object.key == Layout::gc_state());
+        let has = |key: ObjectKey| there.iter().any(|object| object.key == key);
+        // Somebody was first, and others have gone on from there: theirs counts.
+        let has_state = has(Layout::gc_state()) || has(Layout::marker());
         // Where garbage was collected and nobody knows what, no pack may be relied on.
         let is_lost = |object: &ObjectMeta| !has_state && was_flushed(&object.key);
         let in_the_way = |object: &ObjectMeta| is_foreign(object) || is_lost(object);
-        if let Some(example) = there.into_iter().find(in_the_way) {
-            return Err(Error::NotAStore { location: store.location(), example: example.key });
+        if let Some(example) = there.iter().find(|object| in_the_way(object)) {
+            let example = example.key.clone();
+            return Err(Error::NotAStore { location: store.location(), example });
         }
         let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
         match store.put(&Layout::marker(), Bytes::from(marker.encode()), PutMode::Create) {

@@ -190,3 +190,23 @@ fn a_use_counts_while_the_manifest_is_moved() {
         assert_eq!(world.restore("b", &b), Hit::Exact);
     }
 }
+
+/// A saver finds no store, and before it makes one somebody else does, and flushes:
+/// what is there then is no foreign thing, and not the rest of a store either.
+#[test]
+fn a_store_that_comes_about_meanwhile_is_used() {
+    let world = Arc::new(World::new());
+    let a = world.tree("a");
+    let others = Arc::clone(&world);
+    let tree = a.clone();
+    let store = Meanwhile::new(&world, (Operation::List, ""), move || {
+        others.save("other", &tree);
+        others.pass(2 * DAY);
+        others.flush();
+    });
+    let request = SaveRequest { key: "a".parse().unwrap(), ..save_request(&a) };
+    with_context(|context| save(store.clone(), &request, context)).unwrap();
+    assert!(store.has_happened());
+    assert_eq!((world.restore("a", &a), world.restore("other", &a)), (Hit::Exact, Hit::Exact));
+    sound(&world.store);
+}
