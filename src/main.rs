@@ -3,6 +3,7 @@
 
 mod assets;
 mod cli;
+mod git;
 mod plugin;
 
 use std::process::ExitCode;
