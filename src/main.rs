@@ -4,6 +4,7 @@
 mod assets;
 mod cli;
 mod git;
+mod keys;
 mod plugin;
 
 use std::process::ExitCode;
