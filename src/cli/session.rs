@@ -61,7 +61,8 @@ impl Session {
     /// The run that the flags ask for, if it has nothing to do with a store: then
     /// there need not be one.
     pub(super) fn without_store(global: Global) -> Result<Self, Failure> {
-        Self::open_at(StoreLocation::directory(PathBuf::new()), global)
+        let silent = Global { verbose: 0, ..global };
+        Self::open_at(StoreLocation::directory(PathBuf::new()), silent)
     }
 
     /// The run that the flags ask for, but with this store.

@@ -6,27 +6,16 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use larder::error::Error;
-use larder::files::FileError;
 use larder::ids::Key;
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, context, filters};
 
 use super::failure::{KeyError, Mistake};
-use super::files::{self, NoHash};
+use super::functions::{self, Refusal};
 use super::names::{self, FUNCTIONS};
 use super::slug::slug;
 use super::split::{Piece, Role, Word, split, words};
-use super::{FilesHash, Part, Rendered, Surroundings, branch, calendar, short_hash};
-use crate::git;
-
-/// Digits of a hash, if the template says nothing else: enough that no two of a
-/// million different trees share one, and short enough to read.
-const HASH_LEN: usize = 16;
-
-/// Fewer digits would make hashes of different files the same one day; more, a blake3
-/// hash does not have.
-const HASH_LENS: std::ops::RangeInclusive<usize> = 8..=64;
+use super::{FilesHash, Part, Rendered, Surroundings, calendar};
 
 /// Renders templates.
 pub(crate) struct Engine {
@@ -40,28 +29,6 @@ pub(crate) struct Engine {
 struct Notes {
     hashes: Vec<FilesHash>,
     failure: Option<Refusal>,
-}
-
-/// Why an expression has no value.
-enum Refusal {
-    Says { why: String, hint: Option<String> },
-    Larder(Error),
-}
-
-impl Refusal {
-    fn new(why: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Says { why: why.into(), hint: Some(hint.into()) }
-    }
-
-    fn at(self, range: Range<usize>, template: &str) -> KeyError {
-        match self {
-            Self::Larder(error) => error.into(),
-            Self::Says { why, hint: None } => Mistake::new(range, why).of(template),
-            Self::Says { why, hint: Some(hint) } => {
-                Mistake::new(range, why).hint(hint).of(template)
-            }
-        }
-    }
 }
 
 impl Engine {
@@ -81,7 +48,7 @@ impl Engine {
         environment.add_function("env", move |name: String, options: Kwargs| {
             let default = options.get::<Option<String>>("default")?;
             options.assert_all_used()?;
-            variable(&around, &name, default).map_err(|refusal| refuse(&heard, refusal))
+            functions::variable(&around, &name, default).map_err(|refusal| refuse(&heard, refusal))
         });
         let (around, heard) = (Arc::clone(&surroundings), Arc::clone(&notes));
         environment.add_function("hash", move |arguments: Rest<ValueOrKwargs>| {
@@ -89,7 +56,7 @@ impl Engine {
             let (globs, options) = from_args::<(&[Value], Kwargs)>(&arguments)?;
             let len = options.get::<Option<usize>>("length")?;
             options.assert_all_used()?;
-            let hashed = hash(&around, globs, len.unwrap_or(HASH_LEN));
+            let hashed = functions::hash(&around, globs, len);
             let hashed = hashed.map_err(|refusal| refuse(&heard, refusal))?;
             let hash = hashed.hash.clone();
             lock(&heard).hashes.push(hashed);
@@ -188,8 +155,8 @@ impl Engine {
         };
         let values = context! {
             arch => self.surroundings.arch,
-            branch => named("branch", branch_of)?,
-            commit => named("commit", commit_of)?,
+            branch => named("branch", functions::branch_of)?,
+            commit => named("commit", functions::commit_of)?,
             date => calendar::date(self.surroundings.now),
             os => self.surroundings.os,
             week => calendar::week(self.surroundings.now),
@@ -225,94 +192,6 @@ fn text(value: &Value, source: &str) -> Result<String, Refusal> {
     }
 }
 
-fn variable(
-    surroundings: &Surroundings,
-    name: &str,
-    default: Option<String>,
-) -> Result<String, Refusal> {
-    let Some(value) = surroundings.variable(name) else {
-        return default.ok_or_else(|| {
-            let hint = format!("set it, or write env({name:?}, default=\"…\")");
-            Refusal::new(format!("the environment variable {name} is not set"), hint)
-        });
-    };
-    value.to_str().map(str::to_owned).ok_or_else(|| Refusal::Says {
-        why: format!("the environment variable {name} is no text"),
-        hint: None,
-    })
-}
-
-fn hash(surroundings: &Surroundings, globs: &[Value], len: usize) -> Result<FilesHash, Refusal> {
-    let example = || format!("write {}", names::written("hash"));
-    if globs.is_empty() {
-        return Err(Refusal::new("hash() is of no files", example()));
-    }
-    if !HASH_LENS.contains(&len) {
-        let why = format!("a hash has {} to {} digits", HASH_LENS.start(), HASH_LENS.end());
-        return Err(Refusal::new(why, format!("leave length out for {HASH_LEN}")));
-    }
-    let globs = globs.iter().map(|glob| glob.as_str().map(str::to_owned));
-    let globs: Option<Vec<String>> = globs.collect();
-    let globs = globs.ok_or_else(|| Refusal::new("a glob must be a text", example()))?;
-    match files::hash(&surroundings.directory, &globs, &surroundings.stop) {
-        Ok((hasher, files)) => Ok(FilesHash { hash: short_hash(&hasher, len), globs, files }),
-        Err(NoHash::Larder(error)) => Err(Refusal::Larder(error)),
-        Err(NoHash::Glob { glob, why }) => {
-            Err(Refusal::Says { why: format!("invalid glob {glob:?}: {why}"), hint: None })
-        }
-        Err(NoHash::Directory(path)) => {
-            let path = path.trim_end_matches('/');
-            let hint = format!("write {:?} for all files in it", format!("{path}/**"));
-            Err(Refusal::new(format!("{path} is a directory"), hint))
-        }
-        Err(NoHash::Nothing) => Err(Refusal::new(
-            "no file matches",
-            "globs are relative to the working directory, and do not match what is ignored by git",
-        )),
-    }
-}
-
-fn commit_of(surroundings: &Surroundings) -> Result<String, Refusal> {
-    let root = git::root(&surroundings.directory).ok_or_else(|| no_repository("commit", ""))?;
-    git::head(root).map_err(|error| unusable("commit", error))
-}
-
-fn branch_of(surroundings: &Surroundings) -> Result<String, Refusal> {
-    let root = git::root(&surroundings.directory);
-    let checked_out = root.map(|root| git::branch(root).map_err(|error| unusable("branch", error)));
-    if let Some(branch) = checked_out.transpose()?.flatten() {
-        return Ok(branch);
-    }
-    let variable = |name: &str| surroundings.variable(name).and_then(|value| value.to_str());
-    let told = branch::told(variable).map(str::to_owned);
-    told.ok_or_else(|| match root {
-        Some(_) => Refusal::new(
-            "there is no branch: a commit is checked out, and no variable of a CI system tells",
-            "write branch | default(\"none\"), or take the branch from a variable by env()",
-        ),
-        None => no_repository("branch", ", and no variable of a CI system tells"),
-    })
-}
-
-fn no_repository(what: &str, more: &str) -> Refusal {
-    Refusal::new(
-        format!("there is no {what}: the working directory is in no git repository{more}"),
-        format!("write {what} | default(\"none\") where there may be none"),
-    )
-}
-
-fn unusable(what: &str, error: git::NotUsable) -> Refusal {
-    match error {
-        git::NotUsable::Unreadable { path, error } => {
-            Refusal::Larder(FileError::new("read", path, error).into())
-        }
-        error => Refusal::Says {
-            why: format!("there is no {what} to be had from the git repository: {error}"),
-            hint: None,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -320,6 +199,9 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::AtomicBool;
     use std::time::{Duration, UNIX_EPOCH};
+
+    use larder::error::Error;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -740,5 +622,26 @@ mod tests {
         engine.surroundings.stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let found = engine.render("{{ hash('a/*') }}");
         assert!(matches!(found, Err(KeyError::Larder(Error::Interrupted))));
+    }
+
+    proptest! {
+        /// Whatever a template is made of, it gives a key or an error that can be shown.
+        #[test]
+        fn no_template_is_too_strange(words in prop::collection::vec(
+            prop::sample::select(vec![
+                "{{", "}}", "{{ ", " }}", "{", "}", "'", "\"", "\\", "ä", "-", "|", ".", "(", ")",
+                "[", "]", ",", "=", "~", "1", " ", "\n", "os", "branch", "env", "hash", "slug", "if",
+                "else", "is", "not", "default", "NODE", "*", "!", "{%",
+            ]),
+            0..12,
+        )) {
+            static ROOT: std::sync::LazyLock<tempfile::TempDir> =
+                std::sync::LazyLock::new(|| repository(HASH));
+            let template = words.concat();
+            match engine(ROOT.path(), &VARIABLES).render(&template) {
+                Ok(rendered) => prop_assert_eq!(rendered.template, template),
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
+        }
     }
 }

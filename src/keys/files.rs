@@ -123,12 +123,14 @@ impl Globs {
                 Some(rest) => (true, rest),
                 None => (false, text.as_str()),
             };
-            let path = given.trim_start_matches("./");
+            // However it is spelt, a path is one name in the hash.
+            let parts = given.split('/').filter(|name| !matches!(*name, "" | "."));
+            let path = &parts.collect::<Vec<_>>().join("/");
             let invalid = |why: &str| NoHash::Glob { glob: text.clone(), why: why.to_owned() };
             if path.is_empty() {
-                return Err(invalid("it is empty"));
+                return Err(invalid("it names nothing"));
             }
-            if path.starts_with('/') || path.split('/').any(|name| name == "..") {
+            if given.starts_with('/') || path.split('/').any(|name| name == "..") {
                 return Err(invalid(
                     "it must be relative to the working directory, and stay in it",
                 ));
@@ -141,7 +143,7 @@ impl Globs {
                 let base = path.split('/').take_while(|name| !is_wild(name)).collect();
                 wild.push(Wild { glob, base });
             } else {
-                globs.named.push(path.split('/').filter(|name| !name.is_empty()).collect());
+                globs.named.push(path.into());
             }
         }
         globs.wild = Arc::new(wild);
@@ -287,6 +289,7 @@ mod tests {
         let same = |root: &Path, globs: &[&str]| assert_eq!(hashed(root, globs).unwrap().0, found);
         same(root.path(), &["b/*.json", "./a/package-lock.json", "**/package-lock.json"]);
         same(root.path(), &["{b,a}/**"]);
+        same(root.path(), &["a/.//package-lock.json", ".//b/./*"]);
         let mut reversed = files;
         reversed.reverse();
         same(tree(&reversed).path(), &["**/*.json"]);

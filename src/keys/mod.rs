@@ -15,6 +15,7 @@ mod calendar;
 mod engine;
 mod failure;
 mod files;
+mod functions;
 mod names;
 mod slug;
 mod split;

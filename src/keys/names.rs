@@ -74,3 +74,32 @@ fn is_variable(text: &str) -> bool {
 pub(super) fn written(name: &str) -> &str {
     FUNCTIONS.iter().find(|(function, _)| *function == name).map_or(name, |(_, call)| call)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_all_of_them() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/keys.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let cells: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+            .flat_map(|cell| cell.split(", "))
+            .filter_map(|cell| cell.trim_matches('`').split('(').next())
+            .collect();
+        let functions = FUNCTIONS.iter().map(|(name, _)| name);
+        for name in VALUES.iter().chain(&FILTERS).chain(functions) {
+            assert!(cells.contains(name), "docs/keys.md does not have {name}");
+        }
+    }
+
+    #[test]
+    fn words_from_elsewhere_mean_something_here() {
+        for (name, meant) in ELSEWHERE {
+            let hint = unknown(name, Role::Name).expect("it is not known here").hint;
+            assert_eq!(hint, format!("did you mean {}?", written(meant)), "{name}");
+        }
+    }
+}

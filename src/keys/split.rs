@@ -137,8 +137,9 @@ pub(super) struct Word<'a> {
     pub(super) role: Role,
 }
 
-const KEYWORDS: [&str; 12] =
-    ["and", "else", "false", "False", "if", "in", "is", "none", "None", "not", "or", "true"];
+const KEYWORDS: [&str; 13] = [
+    "and", "else", "false", "False", "if", "in", "is", "none", "None", "not", "or", "true", "True",
+];
 
 /// The words of an expression that name something.
 pub(super) fn words(source: &str) -> Vec<Word<'_>> {
@@ -166,7 +167,7 @@ pub(super) fn words(source: &str) -> Vec<Word<'_>> {
             _ if follows.starts_with('=') && !follows.starts_with("==") => Role::Argument,
             _ => Role::Name,
         };
-        let is_keyword = role == Role::Name && (KEYWORDS.contains(&text) || text == "True");
+        let is_keyword = role == Role::Name && KEYWORDS.contains(&text);
         if !is_number && !is_keyword {
             words.push(Word { text, range: start..at, role });
         }
