@@ -12,7 +12,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, context, filters};
 
 use super::failure::{KeyError, Mistake};
 use super::functions::{self, Refusal};
-use super::names::{self, FUNCTIONS};
+use super::names;
 use super::slug::slug;
 use super::split::{Piece, Role, Word, split, words};
 use super::{FilesHash, Part, Rendered, Surroundings, calendar};
@@ -101,8 +101,8 @@ impl Engine {
         let whole = start..start + source.len();
         let words = words(source);
         for word in &words {
-            if let Some(unknown) = names::unknown(word.text, word.role) {
-                let mistake = Mistake::new(at(&word.range), unknown.why).hint(unknown.hint);
+            if let Some(misnomer) = names::check(word) {
+                let mistake = Mistake::new(at(&word.range), misnomer.why).hint(misnomer.hint);
                 return Err(mistake.of(template));
             }
         }
@@ -183,12 +183,7 @@ fn text(value: &Value, source: &str) -> Result<String, Refusal> {
             why: "this has no value".to_owned(),
             hint: source.contains(" if ").then(|| "an `if` needs an `else`".to_owned()),
         }),
-        kind => Err(match FUNCTIONS.iter().find(|(name, _)| *name == source) {
-            Some((name, call)) => {
-                Refusal::new(format!("{name} is a function"), format!("write {call}"))
-            }
-            None => Refusal::Says { why: format!("this is no text, but a {kind}"), hint: None },
-        }),
+        kind => Err(Refusal::Says { why: format!("this is no text, but a {kind}"), hint: None }),
     }
 }
 
@@ -430,6 +425,10 @@ mod tests {
             ],
         );
         check_error(
+            "{{ env.NODE }}",
+            &["env is a function", "  {{ env.NODE }}", "     ^^^", "hint: write env(\"NAME\")"],
+        );
+        check_error(
             "${{ runner.os }}",
             &[
                 "unknown name \"runner\"",
@@ -475,6 +474,15 @@ mod tests {
                 "  {{ hash }}",
                 "     ^^^^",
                 "hint: write hash(\"**/package-lock.json\")",
+            ],
+        );
+        check_error(
+            "{{ 'x' ~ env }}",
+            &[
+                "env is a function",
+                "  {{ 'x' ~ env }}",
+                "           ^^^",
+                "hint: write env(\"NAME\")",
             ],
         );
         check_error(

@@ -2,7 +2,7 @@
 
 use larder::store::nearest;
 
-use super::split::Role;
+use super::split::{Role, Word};
 
 /// Values.
 pub(super) const VALUES: [&str; 6] = ["arch", "branch", "commit", "date", "os", "week"];
@@ -33,14 +33,26 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("Environment", "env"),
 ];
 
-/// A name that means nothing.
-pub(super) struct Unknown {
+/// What is wrong with a name.
+pub(super) struct Misnomer {
     pub(super) why: String,
     pub(super) hint: String,
 }
 
+/// What is wrong with a word, if anything is. A function that is not called would put
+/// its own description into the key.
+pub(super) fn check(word: &Word<'_>) -> Option<Misnomer> {
+    let function = FUNCTIONS.iter().find(|(name, _)| *name == word.text);
+    match function.filter(|_| word.role == Role::Name && !word.is_called) {
+        Some((name, call)) => {
+            Some(Misnomer { why: format!("{name} is a function"), hint: format!("write {call}") })
+        }
+        None => unknown(word.text, word.role),
+    }
+}
+
 /// What there is to say of a word in this role, if it is not known.
-pub(super) fn unknown(text: &str, role: Role) -> Option<Unknown> {
+fn unknown(text: &str, role: Role) -> Option<Misnomer> {
     let functions = FUNCTIONS.iter().map(|(name, _)| *name);
     let (what, known): (_, Vec<&str>) = match role {
         Role::Name => ("name", VALUES.iter().copied().chain(functions).collect()),
@@ -62,7 +74,7 @@ pub(super) fn unknown(text: &str, role: Role) -> Option<Unknown> {
         None if role == Role::Test => "compare by == or in".to_owned(),
         None => format!("known are {}", known.join(", ")),
     };
-    Some(Unknown { why: format!("unknown {what} {text:?}"), hint })
+    Some(Misnomer { why: format!("unknown {what} {text:?}"), hint })
 }
 
 /// Whether a name is one as environment variables have.

@@ -135,6 +135,8 @@ pub(super) struct Word<'a> {
     pub(super) text: &'a str,
     pub(super) range: Range<usize>,
     pub(super) role: Role,
+    /// Whether arguments follow.
+    pub(super) is_called: bool,
 }
 
 const KEYWORDS: [&str; 13] = [
@@ -169,7 +171,8 @@ pub(super) fn words(source: &str) -> Vec<Word<'_>> {
         };
         let is_keyword = role == Role::Name && KEYWORDS.contains(&text);
         if !is_number && !is_keyword {
-            words.push(Word { text, range: start..at, role });
+            let is_called = follows.starts_with('(');
+            words.push(Word { text, range: start..at, role, is_called });
         }
         before = if before == "is" && text == "not" { "is not" } else { text };
     }
