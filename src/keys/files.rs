@@ -63,7 +63,11 @@ pub(super) fn hash(
     globs: &[String],
     stop: &AtomicBool,
 ) -> Result<(blake3::Hasher, Vec<HashedFile>), NoHash> {
-    let files = find(directory, &Globs::new(globs)?)?;
+    let check = || match stop.load(Ordering::Relaxed) {
+        true => Err(NoHash::Larder(Error::Interrupted)),
+        false => Ok(()),
+    };
+    let files = find(directory, &Globs::new(globs)?, check)?;
     if files.is_empty() {
         let is_directory = |glob: &&String| !is_wild(glob) && directory.join(glob).is_dir();
         return Err(match globs.iter().find(is_directory) {
@@ -74,9 +78,7 @@ pub(super) fn hash(
     let mut hasher = blake3::Hasher::new_derive_key(DOMAIN);
     let mut hashed = vec![];
     for (name, path) in &files {
-        if stop.load(Ordering::Relaxed) {
-            return Err(NoHash::Larder(Error::Interrupted));
-        }
+        check()?;
         let contents = hash_contents(path).map_err(|error| FileError::new("read", path, error))?;
         hasher.update(&(name.len() as u64).to_le_bytes());
         hasher.update(name);
@@ -157,7 +159,11 @@ impl Globs {
 
 /// The files that are meant: by their paths as bytes, which are in the same order
 /// everywhere, where they lie.
-fn find(directory: &Path, globs: &Globs) -> Result<BTreeMap<Vec<u8>, PathBuf>, FileError> {
+fn find(
+    directory: &Path,
+    globs: &Globs,
+    check: impl Fn() -> Result<(), NoHash>,
+) -> Result<BTreeMap<Vec<u8>, PathBuf>, NoHash> {
     let mut files = BTreeMap::new();
     let mut add = |path: &Path| {
         if !globs.excludes(path) {
@@ -173,10 +179,11 @@ fn find(directory: &Path, globs: &Globs) -> Result<BTreeMap<Vec<u8>, PathBuf>, F
         return Ok(files);
     }
     for entry in walk(directory, Arc::clone(&globs.wild)) {
+        check()?;
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => match unreadable(error, directory) {
-                Some(error) => return Err(error),
+                Some(error) => return Err(error.into()),
                 None => continue,
             },
         };
