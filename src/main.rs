@@ -3,6 +3,8 @@
 
 mod assets;
 mod cli;
+mod git;
+mod keys;
 mod plugin;
 
 use std::process::ExitCode;

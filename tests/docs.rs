@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const COMMANDS: [&str; 12] = [
-    "save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats", "plugin",
-    "assets", "doctor",
+const COMMANDS: [&str; 13] = [
+    "save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats", "key",
+    "plugin", "assets", "doctor",
 ];
 
 /// Commands that have commands.

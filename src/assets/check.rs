@@ -11,12 +11,12 @@ use larder::restore::{Destination, Hit, RestoreRequest, restore};
 use larder::save::{Copied, CopyRequest, copy, find_whole};
 use larder::store::Version;
 
-use super::commit::head;
 use super::plain::Facts;
 use super::{
     Assets, AssetsFailure, CODE_HASH, COMMIT_HASH, FOUND, Package, Sources, Step, artifacts, cache,
     prepare_directory,
 };
+use crate::git::head;
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use larder::error::Error;
 
-use super::{InvalidGlob, NotUsable};
+use super::InvalidGlob;
+use crate::git::NotUsable;
 
 /// A step of the asset manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

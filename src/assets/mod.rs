@@ -7,7 +7,6 @@
 
 mod check;
 mod code_hash;
-mod commit;
 mod failure;
 mod packages;
 mod plain;
@@ -25,7 +24,6 @@ use larder::store::Store;
 
 pub(crate) use check::{CheckReport, Found, check};
 pub(crate) use code_hash::{InvalidGlob, Sources};
-pub(crate) use commit::NotUsable;
 pub(crate) use failure::{AssetsFailure, Step};
 pub(crate) use plain::Plain;
 pub(crate) use upload::{UploadReport, is_found, upload};

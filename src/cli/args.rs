@@ -210,6 +210,16 @@ Examples:
     /// Tell how much is stored, and what deduplication and compression save
     #[command(after_help = "Example:\n  larder stats --all-scopes")]
     Stats(Stats),
+    /// Print the keys that templates give
+    #[command(after_help = "\
+Examples:
+  larder key 'npm-{{ os }}-{{ hash(\"**/package-lock.json\") }}'
+  larder key --explain '{{ branch | slug }}-{{ week }}-{{ env(\"NODE_VERSION\", default=\"22\") }}'
+
+Values: os, arch, branch, commit, week, date. Functions: env(\"NAME\", default=\"…\") and
+hash(\"GLOB\", …, length=16), which leaves out what git ignores. Filters: slug, lower, upper, trim,
+replace, default. A name that is not known and a value that is not there are errors.")]
+    Key(KeyTemplates),
     /// Do what a CI system's settings in the environment ask for
     #[command(after_help = "\
 Examples:
@@ -493,6 +503,17 @@ pub(super) struct Verify {
 
     #[command(flatten)]
     pub(super) scopes: AllScopes,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyTemplates {
+    /// Text with expressions in it, such as 'npm-{{ os }}'
+    #[arg(required = true, value_name = "TEMPLATE")]
+    pub(super) templates: Vec<String>,
+
+    /// Tell what each part gave, and which files went into hashes
+    #[arg(long)]
+    pub(super) explain: bool,
 }
 
 #[derive(Debug, Args)]

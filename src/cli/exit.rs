@@ -9,6 +9,7 @@ use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreError, Sto
 use larder::tier::InvalidTier;
 
 use crate::assets::AssetsFailure;
+use crate::keys::KeyError;
 use crate::plugin::InvalidSetting;
 
 /// The exit codes; `--help` lists them.
@@ -58,6 +59,8 @@ pub(super) enum Failure {
     Setting(#[from] InvalidSetting),
     #[error(transparent)]
     Assets(AssetsFailure),
+    #[error(transparent)]
+    Template(KeyError),
     #[error("there is nothing to save at {}", .0.display())]
     NoMount(PathBuf),
     #[error("the mounts {} and {} would both be recorded as {name:?}", first.display(), second.display())]
@@ -80,6 +83,15 @@ impl From<AssetsFailure> for Failure {
         match failure {
             AssetsFailure::Larder(error) => Self::Larder(error),
             other => Self::Assets(other),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Larder(error) => Self::Larder(error),
+            other => Self::Template(other),
         }
     }
 }
@@ -107,6 +119,7 @@ impl Failure {
             | Self::LocalCache(_)
             | Self::NoKey
             | Self::Setting(_)
+            | Self::Template(_)
             | Self::SameName { .. }
             | Self::ShortGrace { .. }
             | Self::Exclude { .. } => Exit::Usage,
@@ -130,6 +143,7 @@ impl Failure {
             Self::LocalCache(error) => Some(error.hint().into()),
             Self::Setting(error) => error.hint().map(Cow::Owned),
             Self::Assets(failure) => failure.hint().map(Cow::Owned),
+            Self::Template(error) => error.hint().map(Cow::Owned),
             Self::NoMount(_) => {
                 Some("make sure that an earlier step makes it, or take it out of mount".into())
             }

@@ -7,6 +7,7 @@ mod delete;
 mod doctor;
 mod exit;
 mod flush;
+mod key;
 mod list;
 mod lookup;
 mod output;
@@ -96,6 +97,7 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Verify(arguments) => Prepared::of(global, move |on| verify::run(on, &arguments)),
         Command::Stats(arguments) => Prepared::of(global, move |on| stats::run(on, &arguments)),
         Command::Doctor => Prepared::of(global, doctor::run),
+        Command::Key(arguments) => key::prepare(global, arguments),
         Command::Plugin(arguments) => plugin::prepare(global, &arguments),
         Command::Assets(arguments) => assets::prepare(global, arguments.step),
     }

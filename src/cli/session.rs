@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use larder::files;
 use larder::ids::{Key, Scope};
@@ -19,6 +19,7 @@ use larder::tier::{Tier, TierLocation};
 use super::args::{self, Global, LocalCache, Record};
 use super::exit::{Exit, Failure};
 use super::progress::Display;
+use crate::keys;
 
 /// One run of the program.
 #[derive(Debug)]
@@ -59,6 +60,13 @@ impl Session {
             }
         };
         Self::open_at(location, global)
+    }
+
+    /// The run that the flags ask for, if it has nothing to do with a store: then
+    /// there need not be one.
+    pub(super) fn without_store(global: Global) -> Result<Self, Failure> {
+        let silent = Global { verbose: 0, ..global };
+        Self::open_at(StoreLocation::directory(PathBuf::new()), silent)
     }
 
     /// The run that the flags ask for, but with this store.
@@ -190,6 +198,18 @@ impl Session {
                 Error::Interrupted.into()
             }
             (failure, _) => failure,
+        }
+    }
+
+    /// What key templates can speak of.
+    pub(super) fn key_surroundings(&self) -> keys::Surroundings {
+        keys::Surroundings {
+            directory: self.surroundings.working_directory.clone(),
+            variables: std::env::vars_os().collect(),
+            now: SystemTime::now(),
+            os: std::env::consts::OS,
+            arch: std::env::consts::ARCH,
+            stop: Arc::clone(&self.stop),
         }
     }
 

@@ -395,7 +395,7 @@ fn help_tells_every_exit_code_and_an_example() {
     }
     assert_eq!(help.stderr, "");
     for command in
-        ["save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats"]
+        ["save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats", "key"]
     {
         assert!(help.stdout.contains(command));
         let own = sandbox.larder([command, "--help"]).ok();
@@ -404,6 +404,48 @@ fn help_tells_every_exit_code_and_an_example() {
     }
     sandbox.larder(["--version"]).ok();
     sandbox.larder(["no-such-command"]).exits(2);
+}
+
+#[test]
+fn keys_are_made_of_templates() {
+    let sandbox = Sandbox::new();
+    write(sandbox.work("a/go.sum"), "a");
+    write(sandbox.work("b/go.sum"), "b");
+    let template = r#"go-{{ hash("**/go.sum") }}"#;
+    insta::assert_snapshot!(said(&sandbox, &sandbox.larder(["key", template, "plain"])), @"
+    go-91714961026842d7
+    plain
+    exit 0
+    ");
+    insta::assert_snapshot!(said(&sandbox, &sandbox.larder(["key", "--explain", template])), @r#"
+    go-91714961026842d7
+    "go-"
+    {{ hash("**/go.sum") }} = "91714961026842d7"
+    91714961026842d7 of 2 files:
+    17762fddd969a453925d65717ac3eea21320b66b54342fde15128d6caf21215f a/go.sum
+    10e5cf3d3c8a4f9f3468c8cc58eea84892a22fdadbc1acb22410190044c1d553 b/go.sum
+    exit 0
+    "#);
+    insta::assert_snapshot!(sandbox.larder(["--json", "key", template]).ok().stdout, @r#"{"template":"go-{{ hash(\"**/go.sum\") }}","key":"go-91714961026842d7","parts":[{"kind":"text","value":"go-"},{"kind":"expression","source":"hash(\"**/go.sum\")","value":"91714961026842d7","hashes":[{"globs":["**/go.sum"],"hash":"91714961026842d7","files":[{"path":"a/go.sum","hash":"17762fddd969a453925d65717ac3eea21320b66b54342fde15128d6caf21215f"},{"path":"b/go.sum","hash":"10e5cf3d3c8a4f9f3468c8cc58eea84892a22fdadbc1acb22410190044c1d553"}]}]}]}"#);
+    // All or nothing.
+    let mistyped = sandbox.larder(["key", "plain", "{{ brnch }}"]);
+    insta::assert_snapshot!(said(&sandbox, &mistyped), @r#"
+    2> error: invalid key template: unknown name "brnch"
+    2> {{ brnch }}
+    2> ^^^^^
+    2> hint: did you mean branch?
+    exit 2
+    "#);
+    // What has nothing to do with a store needs none.
+    let mut command = sandbox.command(["key", "--store", "gopher://x", "plain"]);
+    run(command.env_remove("HOME").env_remove("XDG_CACHE_HOME")).ok();
+    // A file that root cannot read either: nothing is at the address 0.
+    if cfg!(target_os = "linux") {
+        fs::remove_file(sandbox.work("a/go.sum")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/mem", sandbox.work("a/go.sum")).unwrap();
+        let unreadable = sandbox.larder(["key", template]).exits(1);
+        assert!(unreadable.stderr.contains("error: cannot read"), "{}", unreadable.stderr);
+    }
 }
 
 #[test]

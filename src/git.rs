@@ -1,4 +1,4 @@
-//! The commit that is checked out in a git repository.
+//! What is checked out in a git repository: the commit, and the branch.
 //!
 //! Read from the repository's files, as gitrepository-layout(5)
 //! describes them: `git` itself need not be there, and does not
@@ -23,6 +23,25 @@ pub(crate) enum NotUsable {
     Format(String),
     #[error("cannot read {}: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
+}
+
+/// The root of the repository that a directory lies in, if it lies in one.
+pub(crate) fn root(directory: &Path) -> Option<&Path> {
+    directory.ancestors().find(|above| above.join(".git").exists())
+}
+
+/// The branch that is checked out in `root`; `None` if a commit is, and no branch.
+///
+/// # Errors
+/// [`NotUsable`], saying why that cannot be told.
+pub(crate) fn branch(root: &Path) -> Result<Option<String>, NotUsable> {
+    let directory = git_directory(root)?;
+    let text = read(&directory.join("HEAD"))?.ok_or(NotUsable::NoCommit("HEAD".to_owned()))?;
+    match text.trim_end().strip_prefix("ref: ") {
+        Some("refs/heads/.invalid") => Err(NotUsable::Format("reftable".to_owned())),
+        Some(target) => Ok(target.strip_prefix("refs/heads/").map(str::to_owned)),
+        None => Ok(None),
+    }
 }
 
 /// The hash of the commit that is checked out in `root`.
@@ -182,6 +201,21 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_branch_and_the_root_are_found_from_within() {
+        let of = |head: &str| {
+            let repository = repository(&[(".git/HEAD", head), ("a/b/file", "")]);
+            let within = repository.path().join("a/b");
+            assert_eq!(root(&within), Some(repository.path()));
+            branch(repository.path()).map_err(|error| error.to_string())
+        };
+        // A branch that has no commit yet is one, too.
+        assert_eq!(of("ref: refs/heads/feature/x\n"), Ok(Some("feature/x".to_owned())));
+        assert_eq!(of(HASH), Ok(None));
+        assert_eq!(of("ref: refs/remotes/origin/main"), Ok(None));
+        assert!(of("ref: refs/heads/.invalid").unwrap_err().contains("reftable"));
+    }
+
     /// What git itself says of a repository that it made.
     #[test]
     fn git_agrees() {
@@ -200,9 +234,12 @@ mod tests {
         git(&["commit", "-q", "--allow-empty", "-m", "first"]);
         let says = || git(&["rev-parse", "HEAD"]).trim().to_owned();
         assert_eq!(head(root.path()).unwrap(), says());
+        let branch_says = git(&["symbolic-ref", "--short", "HEAD"]).trim().to_owned();
+        assert_eq!(branch(root.path()).unwrap(), Some(branch_says));
         git(&["pack-refs", "--all"]);
         assert_eq!(head(root.path()).unwrap(), says());
         git(&["checkout", "-q", "--detach"]);
+        assert_eq!(branch(root.path()).unwrap(), None);
         assert_eq!(head(root.path()).unwrap(), says());
     }
 }

@@ -1,0 +1,87 @@
+//! Why a template gives no key, as a person is told: what is wrong, where, and what
+//! was meant.
+
+use std::fmt;
+use std::ops::Range;
+
+use larder::error::Error;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// The template means nothing, at least not here, or nothing that can be a key.
+    #[error("invalid key template: {0}")]
+    Template(Misread),
+    /// A file that cannot be read, or an interruption.
+    #[error(transparent)]
+    Larder(#[from] Error),
+}
+
+impl KeyError {
+    /// What to do about it, where that is known.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Template(misread) => misread.mistake.hint.clone(),
+            Self::Larder(error) => error.hint(),
+        }
+    }
+}
+
+/// What is wrong with a part of a template.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    range: Range<usize>,
+    why: String,
+    hint: Option<String>,
+}
+
+impl Mistake {
+    /// What is wrong with these bytes of the template.
+    pub(super) fn new(range: Range<usize>, why: impl Into<String>) -> Self {
+        Self { range, why: why.into(), hint: None }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The error that it makes of this template.
+    pub(super) fn of(self, template: &str) -> KeyError {
+        KeyError::Template(Misread { template: template.to_owned(), mistake: self })
+    }
+
+    #[cfg(test)]
+    pub(super) fn why(&self) -> &str {
+        &self.why
+    }
+
+    #[cfg(test)]
+    pub(super) fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+}
+
+/// A template with a mistake.
+#[derive(Debug)]
+pub(crate) struct Misread {
+    template: String,
+    mistake: Mistake,
+}
+
+impl fmt::Display for Misread {
+    /// What is wrong, and below it the line where, with the place marked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Range { start, end } = self.mistake.range;
+        let line_start = self.template[..start].rfind('\n').map_or(0, |end| end + 1);
+        let line = self.template[line_start..].lines().next().unwrap_or_default();
+        if line.is_empty() {
+            return f.write_str(&self.mistake.why);
+        }
+        let len = |text: &str| text.chars().count();
+        let marked = &self.template[start..end.min(line_start + line.len()).max(start)];
+        let shown: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let indent = len(&self.template[line_start..start]);
+        let carets = "^".repeat(len(marked).max(1));
+        write!(f, "{}\n  {shown}\n  {:indent$}{carets}", self.mistake.why, "")
+    }
+}
