@@ -34,6 +34,28 @@ pub(super) fn bytes(count: u64) -> impl Display {
     DecimalBytes(count)
 }
 
+/// A number of bytes in at most six letters, as in `602 MB` or `6.0 MB`: for columns.
+pub(super) fn short_bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    // Tenths of the unit, rounded: whole numbers, so that 999.6 kB is 1.0 MB.
+    let mut tenths = u128::from(count) * 10;
+    let mut found = String::new();
+    for unit in UNITS {
+        tenths = (tenths + 500) / 1000;
+        found = match tenths {
+            0..100 => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+            _ => format!("{} {unit}", (tenths + 5) / 10),
+        };
+        if (tenths + 5) / 10 < 1000 {
+            break;
+        }
+    }
+    found
+}
+
 /// A number of things, as in `42,160`.
 pub(super) fn count(count: u64) -> impl Display {
     HumanCount(count)
@@ -83,4 +105,24 @@ pub(super) fn json(value: &impl Serialize) {
 pub(super) fn line(text: impl Display) {
     use std::io::Write;
     let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_sizes_have_six_letters_at_most() {
+        let check = |count: u64, shown: &str| assert_eq!(short_bytes(count), shown, "{count}");
+        check(0, "0 B");
+        check(999, "999 B");
+        check(1_000, "1.0 kB");
+        check(9_949, "9.9 kB");
+        check(9_960, "10 kB");
+        check(999_400, "999 kB");
+        check(999_600, "1.0 MB");
+        check(601_470_000, "601 MB");
+        check(1_020_000_000, "1.0 GB");
+        check(u64::MAX, "18 EB");
+    }
 }
