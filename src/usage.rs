@@ -245,8 +245,11 @@ mod tests {
     use crate::ids::ChunkId;
     use crate::relpath::RelPath;
 
-    /// Entries as depth, name and, of files, where their data begins and its length.
-    fn usage(entries: &[(usize, &str, Option<(u64, u64)>)], chunks: &[(u32, u32)]) -> Usage {
+    /// An entry: its depth, its name and, of a file, where its data begins and its length.
+    type NewRow<'a> = (usize, &'a str, Option<(u64, u64)>);
+
+    /// A cache of these entries and chunks, given with raw and stored lengths.
+    fn usage(entries: &[NewRow<'_>], chunks: &[(u32, u32)]) -> Usage {
         let mut builder = TreeBuilder::default();
         builder.begin_mount(Anchor::WorkingDirectory, RelPath::new("m").unwrap()).unwrap();
         for &(depth, name, data) in entries {
@@ -285,11 +288,11 @@ mod tests {
             let path = |index| String::from_utf8(usage.manifest.tree.path(index)).unwrap();
             found.into_iter().map(|found| (path(found.index), found.size)).collect()
         };
-        let root = ("m".to_owned(), size(4, 140, 80));
+        let root = || ("m".to_owned(), size(4, 140, 80));
         let d = ("m/d".to_owned(), size(2, 110, 70));
         let deep = ("m/d/deep".to_owned(), size(1, 50, 50));
-        assert_eq!(shown(usage.directories(0)), [root.clone()]);
-        assert_eq!(shown(usage.directories(9)), [root, d, deep]);
+        assert_eq!(shown(usage.directories(0)), [root()]);
+        assert_eq!(shown(usage.directories(9)), [root(), d, deep]);
         let names: Vec<_> = shown(usage.files()).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["m/d/deep/b.js", "m/d/.rc", "m/a.js", "m/none"]);
         let extension = |name: Option<&str>, size| ExtensionUsage {

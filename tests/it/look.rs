@@ -21,7 +21,9 @@ fn changed() -> Sandbox {
     write(sandbox.work("tree/sub/twin"), "before");
     write(sandbox.work("tree/was/gone.js"), "gone");
     std::os::unix::fs::symlink("a.txt", sandbox.work("tree/other")).unwrap();
-    ["tree/sub/twin", "tree/was/gone.js"].map(|name| chmod(sandbox.work(name), 0o644));
+    for name in ["tree/sub/twin", "tree/was/gone.js"] {
+        chmod(sandbox.work(name), 0o644);
+    }
     chmod(sandbox.work("tree/was"), 0o755);
     forget_times(&sandbox, &["tree/a.txt", "tree/sub/twin", "tree/was/gone.js"]);
     sandbox.larder(["save", "--key", "one", "tree"]).ok();
@@ -34,7 +36,9 @@ fn changed() -> Sandbox {
     fs::create_dir(sandbox.work("tree/link")).unwrap();
     fs::remove_file(sandbox.work("tree/other")).unwrap();
     std::os::unix::fs::symlink("sub", sandbox.work("tree/other")).unwrap();
-    ["tree/sub/twin", "tree/sub/new.css"].map(|name| chmod(sandbox.work(name), 0o644));
+    for name in ["tree/sub/twin", "tree/sub/new.css"] {
+        chmod(sandbox.work(name), 0o644);
+    }
     chmod(sandbox.work("tree/a.txt"), 0o600);
     chmod(sandbox.work("tree/link"), 0o755);
     forget_times(&sandbox, &["tree/a.txt", "tree/sub/twin"]);
