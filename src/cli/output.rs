@@ -34,26 +34,28 @@ pub(super) fn bytes(count: u64) -> impl Display {
     DecimalBytes(count)
 }
 
-/// A number of bytes in at most six letters, as in `602 MB` or `6.0 MB`: for columns.
+/// A number of bytes in at most six letters, as in `601 MB` or `6.0 MB`: for columns.
 pub(super) fn short_bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if count < 1000 {
         return format!("{count} B");
     }
-    // Tenths of the unit, rounded: whole numbers, so that 999.6 kB is 1.0 MB.
-    let mut tenths = u128::from(count) * 10;
-    let mut found = String::new();
+    let mut shown = String::new();
+    let mut unit_bytes = 1u128;
     for unit in UNITS {
-        tenths = (tenths + 500) / 1000;
-        found = match tenths {
+        unit_bytes *= 1000;
+        // Both from the number itself: who rounds twice makes 602 of 601.47.
+        let rounded = |count: u128| (count + unit_bytes / 2) / unit_bytes;
+        let (tenths, whole) = (rounded(u128::from(count) * 10), rounded(count.into()));
+        shown = match tenths {
             0..100 => format!("{}.{} {unit}", tenths / 10, tenths % 10),
-            _ => format!("{} {unit}", (tenths + 5) / 10),
+            _ => format!("{whole} {unit}"),
         };
-        if (tenths + 5) / 10 < 1000 {
+        if whole < 1000 {
             break;
         }
     }
-    found
+    shown
 }
 
 /// A number of things, as in `42,160`.
