@@ -98,6 +98,8 @@ fn files_are_told_by_their_chunks() {
     check(&base, &longer, "Mm/a ?m/b");
     let other = [("a", "q", 0), base[1], base[2], base[3]];
     check(&base, &other, "?m/a ?m/b");
+    // The same chunk, but other bytes of it.
+    check(&[("a", "x", 0), ("b", "y", 0)], &[("b", "x", 0), ("c", "y", 0)], "-m/a ?m/b +m/c");
     // A bundle of one file is no riddle.
     check(&[("a", "x", 0)], &[("a", "y", 0)], "Mm/a");
     // Bundles move, and the files in them with them.
