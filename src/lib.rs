@@ -23,7 +23,8 @@
 //! beside the target. When every byte is there, all is moved into place.
 //!
 //! [`verify`](mod@verify) checks a store, [`stats`](mod@stats) counts what it
-//! holds, and [`doctor`](mod@doctor) tries out what it can do.
+//! holds, [`diff`](mod@diff) compares two keys, [`usage`](mod@usage) tells what makes
+//! one big, and [`doctor`](mod@doctor) tries out what a store can do.
 //!
 //! # The layers
 //!
@@ -35,7 +36,8 @@
 //! 4. state: [`repository`], the index of known chunks, [`compression`], the
 //!    filling of packs, [`progress`], and the [`error`]s of all below;
 //! 5. conductors, which never use each other: [`save`](mod@save),
-//!    [`restore`](mod@restore), [`verify`](mod@verify), [`stats`](mod@stats);
+//!    [`restore`](mod@restore), [`verify`](mod@verify), [`stats`](mod@stats),
+//!    [`diff`](mod@diff), [`usage`](mod@usage);
 //! 6. the command line, the only place that prints or reads the environment.
 //!
 //! `docs/architecture.md` has the map, `docs/format.md` every byte that is kept,
@@ -46,6 +48,7 @@
 mod budget;
 pub mod chunking;
 pub mod compression;
+pub mod diff;
 pub mod doctor;
 pub mod error;
 pub mod files;
@@ -68,5 +71,6 @@ pub mod store_time;
 mod sync;
 pub mod tier;
 mod upload;
+pub mod usage;
 pub mod verify;
 pub mod workers;

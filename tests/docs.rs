@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const COMMANDS: [&str; 13] = [
-    "save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats", "key",
-    "plugin", "assets", "doctor",
+const COMMANDS: [&str; 15] = [
+    "save", "restore", "lookup", "list", "show", "diff", "du", "delete", "flush", "verify",
+    "stats", "key", "plugin", "assets", "doctor",
 ];
 
 /// Commands that have commands.
@@ -132,7 +132,7 @@ const LAYERS: [&[&str]; 5] = [
     &["format", "chunking"],
     &["files", "store", "mounts", "records", "tier"],
     &["error", "progress", "budget", "compression", "workers", "repository", "index", "upload"],
-    &["save", "restore", "flush", "verify", "stats", "doctor"],
+    &["save", "restore", "flush", "verify", "stats", "diff", "usage", "doctor"],
 ];
 
 fn layer(module: &str) -> usize {

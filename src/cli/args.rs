@@ -17,9 +17,9 @@ use crate::assets::Step;
 const AFTER_HELP: &str = "\
 Exit codes:
   0    done (a restore or delete that found nothing is done, too)
-  1    failed
+  1    failed (or: diff --exit-code found a difference)
   2    the command line is wrong
-  3    nothing was found (lookup, show, verify KEY; restore with --fail-on-miss)
+  3    nothing was found (lookup, show, diff, du, verify KEY; restore with --fail-on-miss)
   4    the store holds damaged or missing data
   5    the store cannot be used: it does not answer, or refuses
   6    there is no such bucket
@@ -188,6 +188,23 @@ Prints `exact KEY`, `prefix KEY` or `miss`; the exit code is 0 for a hit, 3 for 
     /// Show what a key holds
     #[command(after_help = "Example:\n  larder show npm-linux-5f3e --files")]
     Show(Show),
+    /// Compare what two keys hold
+    #[command(after_help = "\
+Examples:
+  larder diff npm-linux-5f3e npm-linux-91c0
+  larder diff --stat npm-linux-5f3e npm-linux-91c0
+
+Prints one path a line: `+` is in KEY2 alone, `-` in KEY1 alone, `M` differs. `?` may differ: a
+small file of the same length, in a chunk with others that changed. Only manifests are read.")]
+    Diff(Diff),
+    /// Tell what makes a cache big: directories, files or extensions, the largest first
+    #[command(after_help = "\
+Examples:
+  larder du npm-linux-5f3e --depth 1
+  larder du npm-linux-5f3e --by extension
+
+The stored bytes of a chunk are divided among the files in it, by how much of it each has.")]
+    Du(Du),
     /// Delete keys; the next flushes free the space of what nothing else uses
     #[command(after_help = "Example:\n  larder delete --prefix npm-linux-")]
     Delete(Delete),
@@ -411,6 +428,58 @@ pub(super) struct Show {
     /// List every entry
     #[arg(long)]
     pub(super) files: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// The key to begin from
+    #[arg(value_name = "KEY1")]
+    pub(super) first: Key,
+
+    /// The key to compare with it
+    #[arg(value_name = "KEY2")]
+    pub(super) second: Key,
+
+    /// Print only totals: files, bytes, and the chunks that KEY2 needs beyond those of KEY1
+    #[arg(long)]
+    pub(super) stat: bool,
+
+    /// Modification times count, too
+    #[arg(long)]
+    pub(super) times: bool,
+
+    /// Exit with 1 if the keys differ, or may differ
+    #[arg(long)]
+    pub(super) exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Du {
+    /// The key
+    pub(super) key: Key,
+
+    /// What is counted together
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "directory")]
+    pub(super) by: By,
+
+    /// Directories so far below the saved paths, and no further
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(super) depth: usize,
+
+    /// Print the N largest; 0 means all
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(super) top: usize,
+}
+
+/// What `du` counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum By {
+    /// Directories, each with all below it
+    Directory,
+    /// Each file for itself
+    File,
+    /// Files with equal extensions
+    Extension,
 }
 
 #[derive(Debug, Args)]

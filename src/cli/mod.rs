@@ -4,7 +4,10 @@
 mod args;
 mod assets;
 mod delete;
+mod diff;
 mod doctor;
+mod du;
+mod entries;
 mod exit;
 mod flush;
 mod key;
@@ -92,6 +95,8 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Lookup(arguments) => Prepared::of(global, move |on| lookup::run(on, &arguments)),
         Command::List(arguments) => Prepared::of(global, move |on| list::run(on, &arguments)),
         Command::Show(arguments) => Prepared::of(global, move |on| show::run(on, &arguments)),
+        Command::Diff(arguments) => Prepared::of(global, move |on| diff::run(on, arguments)),
+        Command::Du(arguments) => Prepared::of(global, move |on| du::run(on, &arguments)),
         Command::Delete(arguments) => Prepared::of(global, move |on| delete::run(on, &arguments)),
         Command::Flush(arguments) => Prepared::of(global, move |on| flush::run(on, arguments)),
         Command::Verify(arguments) => Prepared::of(global, move |on| verify::run(on, &arguments)),

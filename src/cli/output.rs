@@ -34,6 +34,30 @@ pub(super) fn bytes(count: u64) -> impl Display {
     DecimalBytes(count)
 }
 
+/// A number of bytes in at most six letters, as in `601 MB` or `6.0 MB`: for columns.
+pub(super) fn short_bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut shown = String::new();
+    let mut unit_bytes = 1u128;
+    for unit in UNITS {
+        unit_bytes *= 1000;
+        // Both from the number itself: who rounds twice makes 602 of 601.47.
+        let rounded = |count: u128| (count + unit_bytes / 2) / unit_bytes;
+        let (tenths, whole) = (rounded(u128::from(count) * 10), rounded(count.into()));
+        shown = match tenths {
+            0..100 => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+            _ => format!("{whole} {unit}"),
+        };
+        if whole < 1000 {
+            break;
+        }
+    }
+    shown
+}
+
 /// A number of things, as in `42,160`.
 pub(super) fn count(count: u64) -> impl Display {
     HumanCount(count)
@@ -83,4 +107,24 @@ pub(super) fn json(value: &impl Serialize) {
 pub(super) fn line(text: impl Display) {
     use std::io::Write;
     let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_sizes_have_six_letters_at_most() {
+        let check = |count: u64, shown: &str| assert_eq!(short_bytes(count), shown, "{count}");
+        check(0, "0 B");
+        check(999, "999 B");
+        check(1_000, "1.0 kB");
+        check(9_949, "9.9 kB");
+        check(9_960, "10 kB");
+        check(999_400, "999 kB");
+        check(999_600, "1.0 MB");
+        check(601_470_000, "601 MB");
+        check(1_020_000_000, "1.0 GB");
+        check(u64::MAX, "18 EB");
+    }
 }

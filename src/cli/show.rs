@@ -1,11 +1,12 @@
 //! `larder show`.
 
-use larder::format::{Entry, Kind, Lifetime, Manifest, Mount, Tree};
+use larder::format::{Kind, Lifetime, Manifest, Mount, Tree};
 use larder::relpath::display;
 use larder::repository::Repository;
 use serde_json::{Value, json};
 
 use super::args;
+use super::entries::{letter, size};
 use super::exit::{Exit, Failure};
 use super::output::{self, bytes, things};
 use super::session::Session;
@@ -62,23 +63,6 @@ fn print(manifest: &Manifest, files: bool) {
                 output::line(describe(tree, mount, index));
             }
         }
-    }
-}
-
-fn letter(entry: &Entry) -> char {
-    match entry.kind {
-        Kind::Directory => 'd',
-        Kind::File(_) => 'f',
-        Kind::Symlink => 'l',
-        Kind::HardLink { .. } => 'h',
-    }
-}
-
-fn size(tree: &Tree, index: u32) -> u64 {
-    match tree.entry(index).kind {
-        Kind::File(file) => file.size,
-        Kind::HardLink { first } => size(tree, first),
-        _ => 0,
     }
 }
 

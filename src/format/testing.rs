@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Anchor, FileData, Hole, Kind, NewEntry, Owner, Timestamp, Tree, TreeBuilder, Xattr};
+use super::{
+    Anchor, ChunkTable, FileData, Hole, Kind, Location, Manifest, ManifestFacts, NewEntry, Owner,
+    Timestamp, Tree, TreeBuilder, Xattr,
+};
+use crate::ids::{ChunkId, PackId};
 use crate::relpath::RelPath;
 
 /// What lies at a path.
@@ -135,4 +139,47 @@ fn push(
         let xattr = Xattr { name: b"user.x".to_vec(), value: leaf.seed.to_le_bytes().to_vec() };
         builder.set_xattrs(index, vec![xattr]).unwrap();
     }
+}
+
+/// A manifest of a tree whose stream is these chunks, given with their stored
+/// lengths: bytes that nobody reads, so ids and lengths are all there is of them.
+pub(crate) fn manifest(tree: Tree, chunks: &[(ChunkId, u32, u32)]) -> Manifest {
+    let mut table = ChunkTable::default();
+    let mut rows = BTreeMap::new();
+    let mut sequence = vec![];
+    for &(id, raw_len, stored_len) in chunks {
+        let location =
+            Location { pack: PackId::from_bytes([1; 16]), offset: 8, stored_len, raw_len };
+        sequence.push(*rows.entry(id).or_insert_with(|| table.push(id, location)));
+    }
+    let manifest = Manifest {
+        scope: "s".parse().unwrap(),
+        key: "k".parse().unwrap(),
+        writer: String::new(),
+        created: 0,
+        facts: ManifestFacts::default(),
+        tree,
+        sequence,
+        chunks: table,
+    };
+    manifest.check().unwrap();
+    manifest
+}
+
+/// A manifest of a tree whose stream is made of so many chunks as it takes, some of
+/// them the same.
+pub(crate) fn any_manifest(tree: Tree) -> Manifest {
+    const LEN: u32 = 70_000;
+    let end = |index| match tree.entry(index).kind {
+        Kind::File(file) => file.at + tree.data_len(index),
+        _ => 0,
+    };
+    let stream_len = tree.indexes().map(end).max().unwrap_or(0);
+    let chunks: Vec<_> = (0..stream_len.div_ceil(LEN.into()))
+        .map(|number| {
+            let kind = u32::try_from(number % 5).unwrap();
+            (ChunkId::of(&kind.to_le_bytes()), LEN, LEN - kind * 9_999)
+        })
+        .collect();
+    manifest(tree, &chunks)
 }

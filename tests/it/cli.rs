@@ -295,9 +295,16 @@ fn stores_of_other_versions_are_refused() {
     exit 11
     "#);
     let before = crate::support::contents(&sandbox.store());
-    for arguments in
-        ["lookup --key k", "show k", "verify", "stats", "delete k", "save --key k tree --dry-run"]
-    {
+    for arguments in [
+        "lookup --key k",
+        "show k",
+        "diff k k",
+        "du k",
+        "verify",
+        "stats",
+        "delete k",
+        "save --key k tree --dry-run",
+    ] {
         sandbox.larder(arguments.split(' ')).exits(11);
     }
     assert_eq!(crate::support::contents(&sandbox.store()), before);
@@ -326,6 +333,11 @@ fn json_fields() {
     insta::assert_snapshot!(fields("show k"), @"chunks created entries files hit key mounts packs pinned raw_bytes saved scope stored_bytes ttl writer");
     insta::assert_snapshot!(fields("show k --files"), @"chunks created entries files hit key mounts packs pinned raw_bytes saved scope stored_bytes tree ttl writer");
     insta::assert_snapshot!(fields("show none"), @"hit key scope");
+    insta::assert_snapshot!(fields("diff k k"), @"added changed changes first gone_chunks new_chunks removed requests same scope second shared_chunks unsure");
+    insta::assert_snapshot!(fields("diff k k --stat"), @"added changed first gone_chunks new_chunks removed requests same scope second shared_chunks unsure");
+    insta::assert_snapshot!(fields("diff k none"), @"missing_keys scope");
+    insta::assert_snapshot!(fields("du k"), @"by files hit key raw_bytes requests rows rows_in_all scope stored_bytes");
+    insta::assert_snapshot!(fields("du none"), @"hit key scope");
     insta::assert_snapshot!(fields("stats"), @"chunks compression_ratio damaged dedup_ratio keys pack_bytes packs raw_bytes requests stored_bytes unique_bytes unreferenced_bytes");
     insta::assert_snapshot!(fields("verify --read-data"), @"chunks damaged manifests missing_keys packs problems read_bytes repaired requests seconds");
     insta::assert_snapshot!(fields("delete k"), @"deleted requests scope");
@@ -394,9 +406,10 @@ fn help_tells_every_exit_code_and_an_example() {
         assert!(told, "{code} is not told: {}", help.stdout);
     }
     assert_eq!(help.stderr, "");
-    for command in
-        ["save", "restore", "lookup", "list", "show", "delete", "flush", "verify", "stats", "key"]
-    {
+    for command in [
+        "save", "restore", "lookup", "list", "show", "diff", "du", "delete", "flush", "verify",
+        "stats", "key", "plugin", "assets", "doctor",
+    ] {
         assert!(help.stdout.contains(command));
         let own = sandbox.larder([command, "--help"]).ok();
         assert!(own.stdout.contains(&format!("larder {command}")), "{command} has no example");

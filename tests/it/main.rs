@@ -16,6 +16,7 @@ mod flush;
 mod flush_cli;
 mod incremental;
 mod kill;
+mod look;
 mod meanwhile;
 mod properties;
 mod repair;
