@@ -411,7 +411,7 @@ fn objects_are_encrypted_with_the_callers_key() {
 #[test]
 fn a_file_that_is_put_is_not_held_in_memory() {
     const CHILD: &str = "LARDER_TEST_PUTS_A_LONG_FILE";
-    const LEN: u64 = 256 << 20;
+    const LEN: u64 = 384 << 20;
     let Some(job) = Job::new() else { return };
     if std::env::var_os(CHILD).is_none() {
         let test = "plain::a_file_that_is_put_is_not_held_in_memory";
