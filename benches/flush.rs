@@ -120,21 +120,8 @@ struct Row {
 }
 
 fn measure(store: &Arc<Metered<Synthetic>>, step: &Step) -> Row {
-    let request = FlushRequest {
-        policy: Policy {
-            scopes: Scopes::All,
-            age: step.age * DAY,
-            key_ages: vec![],
-            pins: vec![],
-            keep_last: 1,
-            max_size: None,
-        },
-        grace: GRACE,
-        repack: false,
-        dry_run: step.dry_run,
-        take_over: false,
-        unfenced: false,
-    };
+    let policy = Policy { keep_last: 1, ..Policy::new(Scopes::All, step.age * DAY) };
+    let request = FlushRequest { grace: GRACE, dry_run: step.dry_run, ..FlushRequest::new(policy) };
     let context = Context { progress: &NoProgress, stop: &AtomicBool::new(false) };
     let shared: Arc<dyn Store> = Arc::<Metered<Synthetic>>::clone(store);
     let spent = &store.inner().spent;

@@ -14,8 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use larder::compression::DEFAULT_LEVEL;
-use larder::files::{WalkOptions, WalkSource};
+use larder::files::WalkSource;
 use larder::format::Anchor;
 use larder::ids::{Key, Scope};
 use larder::progress::{Context, NoProgress};
@@ -86,39 +85,18 @@ fn save_tree(store: &Arc<dyn Store>, tree: &Path, records: Option<Records>) -> S
     let path = RelPath::new("tree").expect("it is relative");
     let source = WalkSource { anchor: Anchor::WorkingDirectory, path, location: tree.to_owned() };
     let request = SaveRequest {
-        scope: scope(),
-        key: key(),
-        sources: vec![source],
-        walk: WalkOptions::default(),
-        level: DEFAULT_LEVEL,
-        if_absent: false,
-        dry_run: false,
-        allow_missing: false,
-        skip_unreadable: false,
-        reuse: true,
-        check_packs: false,
-        lifetime: larder::format::Lifetime::ByPolicy,
         refresh_after: std::time::Duration::MAX,
         records,
-        tier: None,
+        ..SaveRequest::new(scope(), key(), vec![source])
     };
     alone(|context| save(Arc::clone(store), &request, context)).expect("the tree can be saved")
 }
 
 fn restore_tree(store: &Arc<dyn Store>, to: &Path, records: Option<Records>) -> RestoreReport {
     let request = RestoreRequest {
-        scope: scope(),
-        keys: vec![key()],
-        restore_keys: vec![],
-        destination: Destination::Below(to.to_owned()),
-        paths: vec![],
-        trusted: vec![],
-        delete_extra: false,
-        owner: false,
-        xattrs: false,
         refresh_after: std::time::Duration::MAX,
         records,
-        tier: None,
+        ..RestoreRequest::new(scope(), vec![key()], Destination::Below(to.to_owned()))
     };
     alone(|context| restore(Arc::clone(store), &request, context)).expect("it can be restored")
 }

@@ -134,24 +134,26 @@ fn read(path: &Path) -> Result<Option<String>, NotUsable> {
     }
 }
 
+/// A directory with these files, for tests of whatever reads repositories.
+#[cfg(test)]
+pub(crate) fn planted(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    root
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
+    use super::planted as repository;
     use super::*;
 
     const HASH: &str = "0123456789abcdef0123456789abcdef01234567";
-
-    /// A repository of these files.
-    fn repository(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        root
-    }
 
     fn check(files: &[(&str, &str)], expected: Result<&str, &str>) {
         let root = repository(files);

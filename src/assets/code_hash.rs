@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -173,30 +173,15 @@ pub(super) fn is_harmless(error: &ignore::Error) -> bool {
 }
 
 fn hash_contents(path: &Path) -> io::Result<blake3::Hash> {
-    let mut file = File::open(path)?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize()),
-            len => hasher.update(&buffer[..len]),
-        };
-    }
+    hasher.update_reader(File::open(path)?)?;
+    Ok(hasher.finalize())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn repository(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        root
-    }
+    use crate::git::planted as repository;
 
     fn hashed(root: &Path, globs: &[&str]) -> Option<String> {
         let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();

@@ -9,7 +9,7 @@ use super::Prepared;
 use super::args::{AssetsCommand, Global};
 use super::exit::{Exit, Failure};
 use super::output::{self, bytes, seconds, things};
-use super::session::{Session, surroundings};
+use super::session::{CountedStore, Session, surroundings};
 use crate::assets::{
     Assets, AssetsFailure, CheckReport, Found, Plain, Sources, Step, UploadReport, check, is_found,
     upload,
@@ -117,6 +117,21 @@ struct Job {
 }
 
 impl Job {
+    /// The packages, and where they are kept.
+    fn assets<'a>(
+        &'a self,
+        session: &'a Session,
+        store: &CountedStore,
+    ) -> Result<Assets<'a>, Failure> {
+        Ok(Assets {
+            packages: &self.settings.packages,
+            store: store.clone(),
+            scope: &session.scope,
+            plain: self.plain(session)?,
+            context: session.context(),
+        })
+    }
+
     /// Where plain objects go. Who did not ask for them has none where there is no
     /// bucket.
     fn plain(&self, session: &Session) -> Result<Option<Plain>, Failure> {
@@ -135,13 +150,7 @@ impl Job {
 
 fn run_check(session: &Session, job: &Job) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
-    let assets = Assets {
-        packages: &job.settings.packages,
-        store: store.clone(),
-        scope: &session.scope,
-        plain: job.plain(session)?,
-        context: session.context(),
-    };
+    let assets = job.assets(session, &store)?;
     let report = check(&assets, &job.settings.repository, job.sources.as_ref())?;
     if report.found == Found::Nothing && report.code_hash.is_none() && job.sources.is_some() {
         session.warn_that(format_args!(
@@ -192,13 +201,7 @@ fn report_check(session: &Session, report: &CheckReport) {
 
 fn run_upload(session: &Session, job: &Job) -> Result<Exit, Failure> {
     let store = session.store_for_writing()?;
-    let assets = Assets {
-        packages: &job.settings.packages,
-        store: store.clone(),
-        scope: &session.scope,
-        plain: job.plain(session)?,
-        context: session.context(),
-    };
+    let assets = job.assets(session, &store)?;
     let report = upload(&assets)?;
     if let Some(why) = &report.not_cached {
         session.warn_that(format_args!(

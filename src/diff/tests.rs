@@ -1,3 +1,5 @@
+//! Diffs of trees that are built here, against listings of their own.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

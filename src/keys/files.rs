@@ -255,16 +255,7 @@ fn path_of(error: &ignore::Error) -> Option<&Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        root
-    }
+    use crate::git::planted as tree;
 
     fn hashed(directory: &Path, globs: &[&str]) -> Result<(String, Vec<String>), NoHash> {
         let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();

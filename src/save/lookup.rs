@@ -111,8 +111,8 @@ mod tests {
 
     use super::super::{SaveReport, SaveRequest, save};
     use crate::error::Error;
-    use crate::files::{WalkOptions, WalkSource};
-    use crate::format::{Anchor, GcState, IndexRow, Layout, Lifetime};
+    use crate::files::WalkSource;
+    use crate::format::{Anchor, GcState, IndexRow, Layout};
     use crate::ids::{PackId, TableId};
     use crate::index::{IndexView, TableBuilder};
     use crate::object_key::ObjectKey;
@@ -195,22 +195,12 @@ mod tests {
                 path: RelPath::new(number.to_string()).unwrap(),
                 location: self.top.path().join(number.to_string()),
             };
+            let (scope, key) = (scope.parse().unwrap(), "k".parse().unwrap());
+            let sources = directories.iter().map(source).collect();
             let request = SaveRequest {
-                scope: scope.parse().unwrap(),
-                key: "k".parse().unwrap(),
-                sources: directories.iter().map(source).collect(),
-                walk: WalkOptions::default(),
                 level: 1,
-                if_absent: false,
-                dry_run: false,
-                allow_missing: false,
-                skip_unreadable: false,
-                reuse: true,
-                check_packs: false,
-                lifetime: Lifetime::ByPolicy,
                 refresh_after: Duration::MAX,
-                records: None,
-                tier: None,
+                ..SaveRequest::new(scope, key, sources)
             };
             self.set_state(&view);
             let stop = AtomicBool::new(false);

@@ -6,11 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use larder::error::Error;
-use larder::files::{WalkOptions, WalkSource};
-use larder::format::{Anchor, Lifetime};
+use larder::files::WalkSource;
+use larder::format::Anchor;
 use larder::progress::{Context, NoProgress};
 use larder::relpath::RelPath;
 use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, restore};
@@ -20,47 +19,19 @@ use larder::verify::{VerifyRequest, verify};
 
 use crate::support::{Noise, Sandbox, assert_same, contents, listing, stage_areas, write};
 
-const DAY: Duration = Duration::from_secs(86_400);
-
 pub(crate) fn save_request(tree: &Path) -> SaveRequest {
-    SaveRequest {
-        scope: "default".parse().unwrap(),
-        key: "k".parse().unwrap(),
-        sources: vec![WalkSource {
-            anchor: Anchor::WorkingDirectory,
-            path: RelPath::new("tree").unwrap(),
-            location: tree.to_owned(),
-        }],
-        walk: WalkOptions::default(),
-        level: larder::compression::DEFAULT_LEVEL,
-        if_absent: false,
-        dry_run: false,
-        allow_missing: false,
-        skip_unreadable: false,
-        reuse: true,
-        check_packs: false,
-        lifetime: Lifetime::ByPolicy,
-        refresh_after: DAY,
-        records: None,
-        tier: None,
-    }
+    let source = WalkSource {
+        anchor: Anchor::WorkingDirectory,
+        path: RelPath::new("tree").unwrap(),
+        location: tree.to_owned(),
+    };
+    SaveRequest::new("default".parse().unwrap(), "k".parse().unwrap(), vec![source])
 }
 
 pub(crate) fn restore_request(to: &Path) -> RestoreRequest {
-    RestoreRequest {
-        scope: "default".parse().unwrap(),
-        keys: vec!["k".parse().unwrap()],
-        restore_keys: vec![],
-        destination: Destination::Below(to.to_owned()),
-        paths: vec![],
-        trusted: vec![],
-        delete_extra: true,
-        owner: false,
-        xattrs: false,
-        refresh_after: DAY,
-        records: None,
-        tier: None,
-    }
+    let (scope, keys) = ("default".parse().unwrap(), vec!["k".parse().unwrap()]);
+    let destination = Destination::Below(to.to_owned());
+    RestoreRequest { delete_extra: true, ..RestoreRequest::new(scope, keys, destination) }
 }
 
 pub(crate) fn with_context<T>(run: impl FnOnce(Context<'_>) -> T) -> T {

@@ -30,25 +30,11 @@ pub(crate) struct World {
 }
 
 pub(crate) fn policy() -> Policy {
-    Policy {
-        scopes: Scopes::All,
-        age: 14 * DAY,
-        key_ages: vec![],
-        pins: vec![],
-        keep_last: 0,
-        max_size: None,
-    }
+    Policy::new(Scopes::All, 14 * DAY)
 }
 
 pub(crate) fn flush_request() -> FlushRequest {
-    FlushRequest {
-        policy: policy(),
-        grace: DAY,
-        repack: false,
-        dry_run: false,
-        take_over: false,
-        unfenced: false,
-    }
+    FlushRequest::new(policy())
 }
 
 impl World {

@@ -211,21 +211,13 @@ impl Work {
                 End::Restored(restore(self.store, &request, context))
             }
             Role::Flush { age, max_size, repack, dry_run } => {
-                let policy = Policy {
-                    scopes: Scopes::All,
-                    age,
-                    key_ages: vec![],
-                    pins: vec![],
-                    keep_last: 0,
-                    max_size,
-                };
+                let policy = Policy { max_size, ..Policy::new(Scopes::All, age) };
                 let request = FlushRequest {
-                    policy,
                     grace: GRACE,
                     repack,
                     dry_run,
                     take_over: true,
-                    unfenced: false,
+                    ..FlushRequest::new(policy)
                 };
                 End::Flushed(flush(self.store, &request, context))
             }
@@ -240,18 +232,11 @@ pub(crate) fn restore_request(
     prefix: String,
     to: PathBuf,
 ) -> RestoreRequest {
+    let keys = key.into_iter().collect::<Vec<_>>();
     RestoreRequest {
-        scope,
-        restore_keys: if key.is_none() { vec![prefix] } else { vec![] },
-        keys: key.into_iter().collect(),
-        destination: Destination::Below(to),
-        paths: vec![],
-        trusted: vec![],
+        restore_keys: if keys.is_empty() { vec![prefix] } else { vec![] },
         delete_extra: true,
-        owner: false,
-        xattrs: false,
         refresh_after: REFRESH_AFTER,
-        records: None,
-        tier: None,
+        ..RestoreRequest::new(scope, keys, Destination::Below(to))
     }
 }
