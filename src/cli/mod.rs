@@ -3,6 +3,8 @@
 
 mod args;
 mod assets;
+mod caches;
+mod config;
 mod delete;
 mod diff;
 mod doctor;
@@ -10,6 +12,7 @@ mod du;
 mod entries;
 mod exit;
 mod flush;
+mod init;
 mod key;
 mod list;
 mod lookup;
@@ -19,6 +22,7 @@ mod progress;
 mod restore;
 mod save;
 mod session;
+mod settings;
 mod show;
 mod stats;
 mod verify;
@@ -29,7 +33,7 @@ use session::Session;
 
 /// Runs the command that the process was called for.
 pub(crate) fn run() -> Exit {
-    let arguments = match args::parse(plugin::arguments(std::env::args_os())) {
+    let arguments = match args::parse(&plugin::arguments(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version go to stdout, mistakes to stderr.
@@ -89,7 +93,7 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
             Ok(Prepared::of(global, move |session| save::run(session, &arguments))?.transferring())
         }
         Command::Restore(arguments) => {
-            let work = |session: &_| restore::run(session, arguments);
+            let work = move |session: &_| restore::run(session, &arguments);
             Ok(Prepared::of(global, work)?.transferring())
         }
         Command::Lookup(arguments) => Prepared::of(global, move |on| lookup::run(on, &arguments)),
@@ -103,6 +107,8 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Stats(arguments) => Prepared::of(global, move |on| stats::run(on, &arguments)),
         Command::Doctor => Prepared::of(global, doctor::run),
         Command::Key(arguments) => key::prepare(global, arguments),
+        Command::Init(arguments) => init::prepare(global, arguments),
+        Command::Config => config::prepare(global),
         Command::Plugin(arguments) => plugin::prepare(global, &arguments),
         Command::Assets(arguments) => assets::prepare(global, arguments.step),
     }
