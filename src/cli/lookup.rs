@@ -7,6 +7,7 @@ use larder::restore::{Hit, newest_first};
 use serde_json::json;
 
 use super::args;
+use super::colors::{GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson};
 use super::session::Session;
@@ -29,9 +30,11 @@ pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, F
         );
     } else if !session.quiet {
         match (hit, key) {
-            (Hit::Exact, Some(key)) => output::line(format_args!("exact {key}")),
-            (Hit::Prefix, Some(key)) => output::line(format_args!("prefix {key}")),
-            _ => output::line("miss"),
+            (Hit::Exact, Some(key)) => output::line(format_args!("{GOOD}exact{GOOD:#} {key}")),
+            (Hit::Prefix, Some(key)) => {
+                output::line(format_args!("{NOTABLE}prefix{NOTABLE:#} {key}"));
+            }
+            _ => output::line(format_args!("{NOTABLE}miss{NOTABLE:#}")),
         }
     }
     Ok(if hit == Hit::Miss { Exit::Miss } else { Exit::Success })

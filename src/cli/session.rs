@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use larder::files;
 use larder::ids::{Key, Scope};
 use larder::mounts::Surroundings;
-use larder::progress::{Context, Progress as _, Warning};
+use larder::progress::{Context, Progress, Warning};
 use larder::records::Records;
 use larder::repository::REFRESH_AFTER;
 use larder::restore::Selection;
@@ -18,6 +18,8 @@ use larder::tier::{Tier, TierLocation};
 
 use super::args::{self, Global, LocalCache, Record};
 use super::exit::{Exit, Failure};
+use super::messages::{self, Fields};
+use super::output::{self, RequestsJson};
 use super::progress::Display;
 use crate::keys;
 
@@ -86,7 +88,7 @@ impl Session {
             || matches!(&location, StoreLocation::S3(config) if config.ignore_error);
         if global.verbose > 1 {
             // No secret is in it: they hide themselves.
-            anstream::eprintln!("store: {location:?}");
+            messages::info(None, format_args!("store: {location:?}"), &Fields::Note);
         }
         let display = Display::new(global.quiet);
         if let StoreLocation::S3(config) = &location {
@@ -217,6 +219,18 @@ impl Session {
         Context { progress: &self.display, stop: &self.stop }
     }
 
+    /// Where progress is shown.
+    #[allow(dead_code, reason = "for commands that carry several caches at once")]
+    pub(super) fn display(&self) -> &Display {
+        &self.display
+    }
+
+    /// The same as [`Session::context`], with another who watches.
+    #[allow(dead_code, reason = "for commands that carry several caches at once")]
+    pub(super) fn context_of<'a>(&'a self, progress: &'a dyn Progress) -> Context<'a> {
+        Context { progress, stop: &self.stop }
+    }
+
     /// Where stat records lie, unless they are not wanted.
     pub(super) fn records(&self, record: &Record) -> Option<Records> {
         let caches = self.cache_directory.as_ref().filter(|_| !record.no_stat_record)?;
@@ -283,29 +297,9 @@ impl Session {
 
     /// Tells about the store, if that is wanted.
     pub(super) fn tell_requests(&self, store: &CountedStore) {
-        let requests = store.requests();
         if self.verbose > 0 {
-            anstream::eprintln!(
-                "requests: {} get, {} put, {} head, {} list, {} delete; {} read, {} written",
-                requests.get,
-                requests.put,
-                requests.head,
-                requests.list,
-                requests.delete,
-                super::output::bytes(requests.bytes_read),
-                super::output::bytes(requests.bytes_written),
-            );
-            if let Some(sent) = store.wire_requests() {
-                anstream::eprintln!(
-                    "sent: {} get, {} put, {} list, {} delete, {} of them again; about ${:.6}",
-                    sent.get,
-                    sent.put,
-                    sent.list,
-                    sent.delete,
-                    sent.retries,
-                    sent.dollars(),
-                );
-            }
+            let fields = Fields::Requests { requests: RequestsJson::of(store) };
+            self.display.suspend(|| messages::info(None, output::requests(store), &fields));
         }
     }
 }

@@ -1,0 +1,117 @@
+//! Progress on stderr: bars on a terminal, a line every few seconds elsewhere.
+//!
+//! A command that does one thing shows it as the [`Display`] itself; one that
+//! carries several caches at once has a [`Cache`] for each, which bears its name.
+
+mod bar;
+mod screen;
+mod task;
+mod warning;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use larder::progress::{Phase, Progress, Warning};
+
+use super::messages::{self, Fields};
+use screen::{Screen, Ticker};
+use task::Task;
+
+pub(super) use task::Json;
+
+/// Shows progress and warnings of a command.
+#[derive(Debug)]
+pub(super) struct Display {
+    screen: Arc<Screen>,
+    main: Arc<Task>,
+    /// Writes lines, where there are no bars.
+    _ticker: Option<Ticker>,
+}
+
+/// Shows progress and warnings of one of several caches, until it is dropped.
+#[derive(Debug)]
+#[allow(dead_code, reason = "for commands that carry several caches at once")]
+pub(super) struct Cache {
+    screen: Arc<Screen>,
+    task: Arc<Task>,
+}
+
+impl Display {
+    pub(super) fn new(quiet: bool) -> Self {
+        let screen = Arc::new(Screen::of_stderr(quiet));
+        Self::on(screen)
+    }
+
+    fn on(screen: Arc<Screen>) -> Self {
+        let main = screen.add(None);
+        let ticker = screen.is_log().then(|| Ticker::start(Arc::clone(&screen)));
+        Self { screen, main, _ticker: ticker }
+    }
+
+    /// The part of the display that is for the cache of this name. Its bar is
+    /// there from the first phase on until it is dropped.
+    #[allow(dead_code, reason = "for commands that carry several caches at once")]
+    pub(super) fn cache(&self, name: &str) -> Cache {
+        // What happens from now on happens to caches with names.
+        self.main.hide();
+        let task = self.screen.add(Some(name.to_owned()));
+        Cache { screen: Arc::clone(&self.screen), task }
+    }
+
+    /// Has warnings told although all else is not.
+    pub(super) fn show_warnings(&mut self) {
+        self.screen.keeps_warnings_back.store(false, Ordering::Relaxed);
+    }
+
+    /// Removes all bars and pauses the lines, each until it begins something again.
+    pub(super) fn clear(&self) {
+        self.screen.clear();
+    }
+
+    /// Prints, without tearing the bars: they are out of the way meanwhile, and
+    /// a group of a CI system's log is closed. All bars wait for `print`, which must
+    /// not tell warnings or progress itself.
+    pub(super) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.screen.suspend(print)
+    }
+
+    /// Tells of something that stops nothing.
+    pub(super) fn warn_that(&self, text: impl std::fmt::Display) {
+        self.screen.warn(|| messages::warning(None, text, &Fields::Note));
+    }
+}
+
+impl Progress for Display {
+    fn begin(&self, phase: Phase, files: u64, bytes: u64) {
+        self.main.begin(phase, files, bytes);
+    }
+
+    fn advance(&self, files: u64, bytes: u64) {
+        self.main.advance(files, bytes);
+    }
+
+    fn warn(&self, warning: Warning) {
+        self.screen.warn(|| messages::warning(None, warning::describe(&warning), &warning));
+    }
+}
+
+impl Progress for Cache {
+    fn begin(&self, phase: Phase, files: u64, bytes: u64) {
+        self.task.begin(phase, files, bytes);
+    }
+
+    fn advance(&self, files: u64, bytes: u64) {
+        self.task.advance(files, bytes);
+    }
+
+    fn warn(&self, warning: Warning) {
+        let (name, text) = (self.task.name(), warning::describe(&warning));
+        self.screen.warn(|| messages::warning(name, text, &warning));
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.screen.remove(&self.task);
+    }
+}
