@@ -13,7 +13,7 @@ use larder::ids::{Key, Scope};
 use larder::size;
 
 use super::ci::CiLog;
-use super::messages::LogFormat;
+use super::log::LogFormat;
 use crate::assets::Step;
 
 const AFTER_HELP: &str = "\

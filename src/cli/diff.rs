@@ -11,7 +11,7 @@ use super::args;
 use super::colors::{BAD, GOOD, NOTABLE};
 use super::entries::{letter, place, size};
 use super::exit::{Exit, Failure};
-use super::messages::{self, Fields};
+use super::log::{self, Fields};
 use super::output::{self, RequestsJson, bytes, things};
 use super::session::Session;
 
@@ -32,11 +32,7 @@ pub(super) fn run(session: &Session, arguments: args::Diff) -> Result<Exit, Fail
                 output::json(&json!({ "scope": session.scope, "missing_keys": keys }));
             } else {
                 for key in keys {
-                    messages::info(
-                        None,
-                        format_args!("there is no cache for {key}"),
-                        &Fields::Note,
-                    );
+                    log::info(None, format_args!("there is no cache for {key}"), &Fields::Note);
                 }
             }
             return Ok(Exit::Miss);

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::ValueEnum;
 
-use super::messages::LogFormat;
+use super::log::LogFormat;
 
 /// What a command line says of its messages, as far as it can be told without
 /// reading it all.

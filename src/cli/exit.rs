@@ -8,7 +8,7 @@ use larder::error::Error;
 use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
-use super::messages;
+use super::log;
 use crate::assets::AssetsFailure;
 use crate::keys::KeyError;
 use crate::plugin::InvalidSetting;
@@ -202,7 +202,7 @@ impl Failure {
             "reason": self.reason(),
             "exit_code": if ignored { 0 } else { self.exit() as u8 },
         });
-        if !messages::failure(ignored, &self.to_string(), &error) {
+        if !log::failure(ignored, &self.to_string(), &error) {
             self.tell(ignored);
         }
         if json {

@@ -15,8 +15,8 @@ mod exit;
 mod flush;
 mod key;
 mod list;
+mod log;
 mod lookup;
-mod messages;
 mod output;
 mod plugin;
 mod progress;
@@ -41,19 +41,19 @@ pub(crate) fn run() -> Exit {
     color.write_global();
     let arguments = match args::parse(arguments) {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => {
-            messages::settle(early.log_format, None);
-            messages::usage(&error);
-            return Exit::Usage;
-        }
-        Err(help_or_version) => {
-            let _ = help_or_version.print();
-            return Exit::Success;
+        Err(error) => {
+            log::settle(early.log_format, None);
+            if log::usage(&error) {
+                return Exit::Usage;
+            }
+            // Help and version go to stdout, mistakes to stderr.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
         }
     };
     arguments.global.color.write_global();
     let ci = arguments.global.ci_log.system(variable).filter(|_| !arguments.global.quiet);
-    messages::settle(arguments.global.log_format, ci);
+    log::settle(arguments.global.log_format, ci);
     let json = arguments.global.json;
     let prepared = match prepare(arguments) {
         Ok(prepared) => prepared,

@@ -18,7 +18,7 @@ use larder::tier::{Tier, TierLocation};
 
 use super::args::{self, Global, LocalCache, Record};
 use super::exit::{Exit, Failure};
-use super::messages::{self, Fields};
+use super::log::{self, Fields};
 use super::output::{self, RequestsJson};
 use super::progress::Display;
 use crate::keys;
@@ -88,7 +88,7 @@ impl Session {
             || matches!(&location, StoreLocation::S3(config) if config.ignore_error);
         if global.verbose > 1 {
             // No secret is in it: they hide themselves.
-            messages::info(None, format_args!("store: {location:?}"), &Fields::Note);
+            log::info(None, format_args!("store: {location:?}"), &Fields::Note);
         }
         let display = Display::new(global.quiet);
         if let StoreLocation::S3(config) = &location {
@@ -299,7 +299,7 @@ impl Session {
     pub(super) fn tell_requests(&self, store: &CountedStore) {
         if self.verbose > 0 {
             let fields = Fields::Requests { requests: RequestsJson::of(store) };
-            self.display.suspend(|| messages::info(None, output::requests(store), &fields));
+            self.display.suspend(|| log::info(None, output::requests(store), &fields));
         }
     }
 }

@@ -201,61 +201,61 @@ mod tests {
     #[test]
     fn a_bar_shows_what_there_is_room_for() {
         let restore = figures(Phase::Restore, 42_160, 1_234_567_890);
-        insta::assert_snapshot!(lines(&shown(None, restore)), @r#"
+        insta::assert_snapshot!(lines(&shown(None, restore)), @"
         restoring ██████████░░░░░░░░░░░░░░░░░░░░ 412 MB/1.2 GB  12 MB/s 14,053/42,160 files 59s left                            |
         restoring ██████░░░░░░░░░░░░ 412 MB/1.2 GB  12 MB/s 14,053/42,160 files 59s left|
         restoring ██████░░░░░░░░░░░░ 412 MB/1.2 GB  12 MB/s 59s left|
         restoring ██░░░░░ 412 MB/1.2 GB 59s left|
         restoring ███░░░░░░░|
         resto|
-        "#);
-        insta::assert_snapshot!(lines(&shown(Some(("npm", 12)), restore)), @r#"
+        ");
+        insta::assert_snapshot!(lines(&shown(Some(("npm", 12)), restore)), @"
         npm          restoring ██████████░░░░░░░░░░░░░░░░░░░░ 412 MB/1.2 GB  12 MB/s 14,053/42,160 files 59s left               |
         npm          restoring ████████░░░░░░░░░░░░░░░░░ 412 MB/1.2 GB  12 MB/s 59s left|
         npm          restoring ████░░░░░░░░░░ 412 MB/1.2 GB 59s left|
         npm          restoring ██░░░░░░ 59s left|
         npm      restoring  |
         npm  |
-        "#);
-        insta::assert_snapshot!(lines(&shown(Some(("パッケージの長い名前", 20)), restore)), @r#"
+        ");
+        insta::assert_snapshot!(lines(&shown(Some(("パッケージの長い名前", 20)), restore)), @"
         パッケージの長い名前 restoring ██████████░░░░░░░░░░░░░░░░░░░░ 412 MB/1.2 GB  12 MB/s 14,053/42,160 files 59s left       |
         パッケージの長い名前 restoring █████░░░░░░░░░░░░ 412 MB/1.2 GB  12 MB/s 59s left|
         パッケージの長い名前 restoring ██░░░░ 412 MB/1.2 GB 59s left|
         パッケージの… restoring ██░░░░░ 59s left|
         パッケ… restoring   |
         パッ |
-        "#);
+        ");
         let plain = figures(Phase::Plain, 1_000, 1_000_000);
-        insta::assert_snapshot!(lines(&shown(None, plain)), @r#"
+        insta::assert_snapshot!(lines(&shown(None, plain)), @"
         writing plain objects █████████░░░░░░░░░░░░░░░░░░░░░ 333 kB/1.0 MB  12 MB/s   333/1,000 files 59s left                  |
         writing plain objects ██░░░░░░ 333 kB/1.0 MB  12 MB/s   333/1,000 files 59s left|
         writing plain objects █░░░░░ 333 kB/1.0 MB  12 MB/s 59s left|
         writing plain objects ██░░░░░░░ 59s left|
         writing plain object|
         writi|
-        "#);
+        ");
     }
 
     #[test]
     fn a_spinner_shows_what_there_is_room_for() {
         let walk = figures(Phase::Walk, 0, 0);
-        insta::assert_snapshot!(lines(&shown(Some(("npm", 3)), walk)), @r#"
+        insta::assert_snapshot!(lines(&shown(Some(("npm", 3)), walk)), @"
         npm looking at files 30s                                                                                                |
         npm looking at files 30s                                                        |
         npm looking at files 30s                                    |
         npm looking at files 30s                |
         npm looking at files|
         npm l|
-        "#);
+        ");
         let index = figures(Phase::Index, 1_000, 0);
-        insta::assert_snapshot!(lines(&shown(None, index)), @r#"
+        insta::assert_snapshot!(lines(&shown(None, index)), @"
         indexing   333/1,000 files 30s                                                                                          |
         indexing   333/1,000 files 30s                                                  |
         indexing   333/1,000 files 30s                              |
         indexing   333/1,000 files 30s          |
         indexing 30s        |
         index|
-        "#);
+        ");
     }
 
     #[test]

@@ -13,11 +13,12 @@ use std::sync::atomic::Ordering;
 
 use larder::progress::{Phase, Progress, Warning};
 
-use super::messages::{self, Fields};
+use super::log::{self, Fields};
 use screen::{Screen, Ticker};
 use task::Task;
 
 pub(super) use task::Json;
+pub(super) use warning::describe;
 
 /// Shows progress and warnings of a command.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ impl Display {
 
     /// Tells of something that stops nothing.
     pub(super) fn warn_that(&self, text: impl std::fmt::Display) {
-        self.screen.warn(|| messages::warning(None, text, &Fields::Note));
+        self.screen.warn(|| log::warning(None, text, &Fields::Note));
     }
 }
 
@@ -91,7 +92,7 @@ impl Progress for Display {
     }
 
     fn warn(&self, warning: Warning) {
-        self.screen.warn(|| messages::warning(None, warning::describe(&warning), &warning));
+        self.screen.warn(|| log::warning(None, describe(&warning), &warning));
     }
 }
 
@@ -105,8 +106,8 @@ impl Progress for Cache {
     }
 
     fn warn(&self, warning: Warning) {
-        let (name, text) = (self.task.name(), warning::describe(&warning));
-        self.screen.warn(|| messages::warning(name, text, &warning));
+        let (name, text) = (self.task.name(), describe(&warning));
+        self.screen.warn(|| log::warning(name, text, &warning));
     }
 }
 

@@ -13,7 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use super::bar::{self, Style};
 use super::task::{Figures, Task};
 use crate::cli::ci::Groups;
-use crate::cli::messages::{self, Fields, LogFormat};
+use crate::cli::log::{self, Fields, LogFormat};
 use crate::cli::output::{bytes, count};
 
 /// How often a log gets lines: often enough to see that it lives, and that a
@@ -47,14 +47,14 @@ impl Screen {
     pub(super) fn of_stderr(quiet: bool) -> Self {
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let is_terminal = anstream::stderr().is_terminal();
-        let form = match messages::format() {
+        let form = match log::format() {
             _ if quiet => Form::Nothing,
             LogFormat::Text if is_terminal && !is_dumb => Form::Bars,
             LogFormat::Text | LogFormat::Json => Form::Lines,
         };
         // indicatif's own idea of colours is never asked: bars bring theirs.
         let has_colors = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-        let groups = Groups::of(messages::ci().filter(|_| form == Form::Lines));
+        let groups = Groups::of(log::ci().filter(|_| form == Form::Lines));
         let screen = Self::new(form, ProgressDrawTarget::stderr(), bar::of_stderr, groups);
         screen.keeps_warnings_back.store(quiet, Ordering::Relaxed);
         Self { style: Style { has_colors, ..screen.style.clone() }, ..screen }
@@ -128,13 +128,13 @@ impl Screen {
             return;
         }
         groups.open();
-        if messages::format() == LogFormat::Text && shown.len() > MOST_LINES {
+        if log::format() == LogFormat::Text && shown.len() > MOST_LINES {
             let figures = shown.iter().map(|(_, figures)| *figures).collect::<Vec<_>>();
-            return messages::info(None, line_of_all(&figures), &Fields::Note);
+            return log::info(None, line_of_all(&figures), &Fields::Note);
         }
         for (task, figures) in shown {
             let fields = Fields::Progress(figures.json());
-            messages::info(task.name(), figures.line(), &fields);
+            log::info(task.name(), figures.line(), &fields);
         }
     }
 
@@ -233,31 +233,31 @@ mod tests {
         npm.begin(Phase::Restore, 10, 3_000_000);
         npm.advance(5, 1_500_000);
         cargo.begin(Phase::Save, 10, 8_000_000_000);
-        insta::assert_snapshot!(seen(&screen, &terminal), @r#"
+        insta::assert_snapshot!(seen(&screen, &terminal), @"
         npm        restoring █████░░░░░  Ns left
         cargo-home saving ░░░░░░░░    0 B/8.0 GB
-        "#);
+        ");
         // Results come above, and leave no pieces of bars.
         screen.suspend(|| terminal_line(&terminal, "restored ruby: 3 files"));
-        insta::assert_snapshot!(seen(&screen, &terminal), @r#"
+        insta::assert_snapshot!(seen(&screen, &terminal), @"
         restored ruby: 3 files
         npm        restoring █████░░░░░  Ns left
         cargo-home saving ░░░░░░░░    0 B/8.0 GB
-        "#);
+        ");
         screen.remove(&npm);
-        insta::assert_snapshot!(seen(&screen, &terminal), @r#"
+        insta::assert_snapshot!(seen(&screen, &terminal), @"
         restored ruby: 3 files
         cargo-home saving ░░░░░░░░    0 B/8.0 GB
-        "#);
+        ");
         screen.remove(&cargo);
         screen.clear();
         assert_eq!(seen(&screen, &terminal), "restored ruby: 3 files\n");
         // Something begins again.
         main.begin(Phase::Verify, 10, 1_000);
-        insta::assert_snapshot!(seen(&screen, &terminal), @r#"
+        insta::assert_snapshot!(seen(&screen, &terminal), @"
         restored ruby: 3 files
         verifying ░░░░░░░    0 B/1.0 kB
-        "#);
+        ");
         screen.clear();
         assert_eq!(seen(&screen, &terminal), "restored ruby: 3 files\n");
     }

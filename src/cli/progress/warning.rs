@@ -4,7 +4,7 @@ use larder::progress::Warning;
 use larder::relpath::display;
 
 /// What a warning says, in one line.
-pub(super) fn describe(warning: &Warning) -> String {
+pub(in crate::cli) fn describe(warning: &Warning) -> String {
     let shown = |path: &std::path::Path| display(path.as_os_str().as_encoded_bytes()).into_owned();
     match warning {
         Warning::SkippedSpecial { path, what } => {

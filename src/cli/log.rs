@@ -2,12 +2,12 @@
 //! programs. How is settled once for the process, as colours are.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use clap::error::ErrorKind;
 use serde::Serialize;
 
 use super::ci::System;
@@ -96,29 +96,42 @@ fn json(level: Level, cache: Option<&str>, message: String, fields: &impl Serial
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let record = Record { time, level, cache, message, fields };
     let text = serde_json::to_string(&record).expect("messages are plain data");
-    anstream::eprintln!("{text}");
+    print(&text);
+}
+
+/// Prints a line at once, whoever else prints. Who closed stderr has seen enough:
+/// no error.
+fn print(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
 /// Tells something that is neither wrong nor a result.
 pub(super) fn info(cache: Option<&str>, text: impl Display, fields: &Fields) {
     match format() {
         LogFormat::Json => json(Level::Info, cache, text.to_string(), fields),
-        LogFormat::Text => anstream::eprintln!("{}{text}", of(cache)),
+        LogFormat::Text => print(&of(cache, text)),
     }
 }
 
 /// Tells of something that stops nothing. The fields have a `kind`.
 pub(super) fn warning(cache: Option<&str>, text: impl Display, fields: &impl Serialize) {
-    const WARNING: Style = AnsiColor::Yellow.on_default().bold();
     match format() {
         LogFormat::Json => json(Level::Warning, cache, text.to_string(), fields),
-        LogFormat::Text => anstream::eprintln!("{WARNING}warning:{WARNING:#} {}{text}", of(cache)),
+        LogFormat::Text => print(&warning_line(cache, text)),
     }
 }
 
-/// A cache's name before what is said of it.
-fn of(cache: Option<&str>) -> String {
-    cache.map(|name| format!("{name}: ")).unwrap_or_default()
+fn warning_line(cache: Option<&str>, text: impl Display) -> String {
+    const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+    format!("{WARNING}warning:{WARNING:#} {}", of(cache, text))
+}
+
+/// What is said of a cache, with its name.
+fn of(cache: Option<&str>, text: impl Display) -> String {
+    match cache {
+        Some(name) => format!("{name}: {text}"),
+        None => text.to_string(),
+    }
 }
 
 /// Tells why a command failed, where there is another form for that than plain text;
@@ -129,33 +142,31 @@ pub(super) fn failure(is_ignored: bool, text: &str, fields: &serde_json::Value) 
         json(level, None, text.to_owned(), &Fields::Error { fields });
         return true;
     }
+    if fields["exit_code"] == Exit::Interrupted as u8 {
+        // Whoever did that knows.
+        return false;
+    }
     let ignored = if is_ignored { " (ignored)" } else { "" };
+    let code = fields["code"].as_str().map(|code| format!("{code}: ")).unwrap_or_default();
     let hint = fields["hint"].as_str().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    let text = format!("{text}{ignored}{hint}");
+    let text = format!("{code}{text}{ignored}{hint}");
     let Some(line) = ci().and_then(|system| system.annotation(!is_ignored, &text)) else {
         return false;
     };
-    anstream::eprintln!("{line}");
+    print(&line);
     true
 }
 
-/// Tells what is wrong with the command line.
-pub(super) fn usage(error: &clap::Error) {
-    if format() == LogFormat::Text {
-        // Who closed stderr has seen enough.
-        let _ = error.print();
-        return;
+/// Tells what is wrong with the command line, if that is told as JSON; gives
+/// whether it was. Help and version are nothing wrong.
+pub(super) fn usage(error: &clap::Error) -> bool {
+    if format() == LogFormat::Text || !error.use_stderr() {
+        return false;
     }
     let text = error.render().to_string();
-    let Told { message, hint, usage } = match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Told {
-            message: "no command is given".into(),
-            hint: Some("`larder help` lists the commands".into()),
-            usage: None,
-        },
-        _ => told(&text),
-    };
+    let Told { message, hint, usage } = told(&text);
     json(Level::Error, None, message, &Fields::Usage { hint, usage, exit_code: Exit::Usage as u8 });
+    true
 }
 
 /// The parts of a mistake in the command line, as clap's text has them.
@@ -228,6 +239,13 @@ mod tests {
         {"time":"1970-01-01T00:00:00Z","level":"error","message":"said","kind":"error","exit_code":5,"hint":"wait","reason":null}
         {"time":"1970-01-01T00:00:00Z","level":"error","message":"said","kind":"usage","hint":null,"usage":"larder","exit_code":2}
         "#);
+    }
+
+    #[test]
+    fn a_warning_names_its_cache() {
+        let told = |cache| anstream::adapter::strip_str(&warning_line(cache, "slow")).to_string();
+        assert_eq!(told(None), "warning: slow");
+        assert_eq!(told(Some("npm")), "warning: npm: slow");
     }
 
     #[test]
