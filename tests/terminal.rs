@@ -29,7 +29,7 @@ impl<'a> Terminal<'a> {
         let terminal = Self { sandbox };
         let script = format!("cd work; {script}\ntmux wait-for -S done; exec sleep 60");
         let size = columns.to_string();
-        terminal.tmux(&["new-session", "-d", "-x", &size, "-y", "30", &script]);
+        terminal.tmux(&["new-session", "-d", "-x", &size, "-y", "60", &script]);
         terminal
     }
 
@@ -220,7 +220,7 @@ fn help_in_40_columns() {
 /// Saves what takes a while, and gives what is seen when the bar is there.
 fn bar(columns: usize, flags: &str) -> (String, String) {
     let sandbox = Sandbox::new();
-    write(sandbox.work("tree/big.bin"), Noise(1).bytes(40 << 20));
+    write(sandbox.work("tree/big.bin"), Noise(1).bytes(64 << 20));
     let script = format!("$LARDER {flags} --threads 1 save --key k --compression-level 19 tree");
     let terminal = Terminal::run(&sandbox, columns, &script);
     terminal.wait_for("░");
@@ -236,12 +236,57 @@ fn a_bar_stays_on_one_line() {
         let (seen, colored) = bar(columns, "");
         assert_eq!(seen.lines().count(), 1, "{seen}");
         assert!(seen.starts_with("saving █") || seen.starts_with("saving ░"), "{seen}");
-        assert!(seen.contains("/ 42 MB"), "{seen}");
+        assert!(seen.contains("/ 67 MB"), "{seen}");
         assert!(colored.contains("<2>"), "{colored}");
     }
     let (seen, colored) = bar(80, "--color never");
     assert_eq!(seen.lines().count(), 1, "{seen}");
     assert!(!colored.contains('<'), "{colored}");
+}
+
+#[test]
+fn variables_take_colours_out_of_a_terminal() {
+    let sandbox = sandbox();
+    let script = "for variable in NO_COLOR=1 CLICOLOR=0 TERM=dumb; do
+        env $variable $LARDER lookup --key k
+        env $variable $LARDER save --key k nowhere
+        env $variable $LARDER save --kee
+    done
+    $LARDER lookup --key k";
+    let terminal = Terminal::run(&sandbox, 80, script).ended();
+    insta::assert_snapshot!(steady(&sandbox, &terminal.told()), @r#"
+    miss
+    error: there is nothing to save at TOP/work/nowhere
+    hint: use --allow-missing to save what is there
+    error: unexpected argument '--kee' found
+
+      tip: a similar argument exists: '--key'
+
+    Usage: larder save --key <KEY> <PATH>...
+
+    For more information, try '--help'.
+    miss
+    error: there is nothing to save at TOP/work/nowhere
+    hint: use --allow-missing to save what is there
+    error: unexpected argument '--kee' found
+
+      tip: a similar argument exists: '--key'
+
+    Usage: larder save --key <KEY> <PATH>...
+
+    For more information, try '--help'.
+    miss
+    error: there is nothing to save at TOP/work/nowhere
+    hint: use --allow-missing to save what is there
+    error: unexpected argument '--kee' found
+
+      tip: a similar argument exists: '--key'
+
+    Usage: larder save --key <KEY> <PATH>...
+
+    For more information, try '--help'.
+    <33>miss
+    "#);
 }
 
 /// Whether text came with colours: of a result, of an error, of a mistake in the

@@ -124,12 +124,30 @@ pub(super) struct Groups {
     system: Option<&'static System>,
     is_open: bool,
     number: u32,
+    write: fn(&str),
 }
 
 impl Groups {
     /// Groups as the system has them; none without one.
     pub(super) fn of(system: Option<&'static System>) -> Self {
-        Self { system, is_open: false, number: 0 }
+        Self { system, is_open: false, number: 0, write: to_stderr }
+    }
+
+    /// The same, without anything written.
+    #[cfg(test)]
+    pub(super) fn silent(system: Option<&'static System>) -> Self {
+        Self { write: |_| (), ..Self::of(system) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// How many there were.
+    #[cfg(test)]
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     /// Begins a group, unless one is open.
@@ -151,16 +169,19 @@ impl Groups {
 
     fn write(&self, line: &str) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let line = self.line(line, std::process::id(), now);
-        // As it is: these are no colours, and meant for a log. Who closed stderr
-        // has seen enough.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        (self.write)(&self.line(line, std::process::id(), now));
     }
 
     fn line(&self, line: &str, process: u32, now: u64) -> String {
         let id = format!("larder_{process}_{}", self.number);
         line.replace("ID", &id).replace("NOW", &now.to_string())
     }
+}
+
+/// Writes a line as it is: its escape sequences are no colours, and meant for a log.
+fn to_stderr(line: &str) {
+    // Who closed stderr has seen enough.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 #[cfg(test)]
@@ -213,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_group_begins_and_ends_once() {
-        let mut groups = Groups::of(Some(&SYSTEMS[0]));
+        let mut groups = Groups::silent(Some(&SYSTEMS[0]));
         groups.close();
         assert_eq!((groups.is_open, groups.number), (false, 0));
         groups.open();

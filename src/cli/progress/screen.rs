@@ -119,8 +119,8 @@ impl Screen {
         }
     }
 
-    /// Writes what a log has to be told now.
-    fn tick(&self) {
+    /// Tells a log how far the work is, in a line for each cache or one for all.
+    fn tick(&self, tell: impl Fn(Option<&str>, &str, &Fields)) {
         // Before the tasks are looked at: one that is hidden stays so.
         let mut groups = lock(&self.groups);
         let shown = self.shown();
@@ -130,11 +130,10 @@ impl Screen {
         groups.open();
         if log::format() == LogFormat::Text && shown.len() > MOST_LINES {
             let figures = shown.iter().map(|(_, figures)| *figures).collect::<Vec<_>>();
-            return log::info(None, line_of_all(&figures), &Fields::Note);
+            return tell(None, &line_of_all(&figures), &Fields::Note);
         }
         for (task, figures) in shown {
-            let fields = Fields::Progress(figures.json());
-            log::info(task.name(), figures.line(), &fields);
+            tell(task.name(), &figures.line(), &Fields::Progress(figures.json()));
         }
     }
 
@@ -171,7 +170,7 @@ impl Ticker {
         let (sender, ended) = bounded(0);
         let thread = std::thread::spawn(move || {
             while ended.recv_timeout(LINES_EVERY) == Err(RecvTimeoutError::Timeout) {
-                screen.tick();
+                screen.tick(|name, line, fields| log::info(name, line, fields));
             }
             lock(&screen.groups).close();
         });
@@ -199,6 +198,7 @@ mod tests {
     use larder::progress::Phase;
 
     use super::*;
+    use crate::cli::ci::CiLog;
 
     /// A screen of 40 columns, and what is seen on it.
     fn screen() -> (Screen, InMemoryTerm) {
@@ -267,31 +267,75 @@ mod tests {
         terminal.write_line(text).expect("memory can be written");
     }
 
+    /// What a log is told of a screen at one tick.
+    fn lines(screen: &Screen) -> Vec<String> {
+        let lines = Mutex::new(vec![]);
+        screen.tick(|name, line, _| {
+            // Without the seconds, of which there may be more on a slow machine.
+            let line = line
+                .strip_suffix(" s")
+                .and_then(|line| line.rsplit_once(' '))
+                .map_or(line, |(line, _)| line);
+            lock(&lines).push(format!("{}: {line}", name.unwrap_or("-")));
+        });
+        lock(&lines).clone()
+    }
+
     #[test]
     fn a_log_speaks_of_what_is_at_work() {
         let screen =
             Screen::new(Form::Lines, ProgressDrawTarget::hidden(), || 40, Groups::of(None));
-        let names = || -> Vec<Option<String>> {
-            screen.shown().iter().map(|(task, _)| task.name().map(str::to_owned)).collect()
-        };
         let main = screen.add(None);
-        assert_eq!(names(), [None], "the store is being opened");
+        assert_eq!(lines(&screen), ["-: starting …"]);
         main.hide();
         let npm = screen.add(Some("npm".to_owned()));
-        assert!(names().is_empty(), "no cache has begun");
+        assert_eq!(lines(&screen), [""; 0], "no cache has begun");
         npm.begin(Phase::Walk, 0, 0);
-        assert_eq!(names(), [Some("npm".to_owned())]);
-        assert_eq!(main.figures().phase, "starting");
-        main.begin(Phase::Walk, 0, 0);
+        assert_eq!(lines(&screen), ["npm: looking at files …"]);
+        main.begin(Phase::Mark, 9, 0);
+        main.advance(3, 0);
+        let both = ["-: reading manifests … 3 of 9 files,", "npm: looking at files …"];
+        assert_eq!(lines(&screen), both);
         screen.clear();
-        assert!(names().is_empty(), "all is cleared");
+        assert_eq!(lines(&screen), [""; 0], "all is cleared");
         npm.begin(Phase::Save, 3, 30);
-        npm.advance(1, 10);
-        assert_eq!(
-            line_of_all(&[npm.figures(), npm.figures()]),
-            "2 caches … 2 of 6 files, 20 B of 60 B"
-        );
+        let more: Vec<_> = (1..=MOST_LINES).map(|n| screen.add(Some(n.to_string()))).collect();
+        for task in &more {
+            task.begin(Phase::Save, 3, 30);
+            task.advance(1, 10);
+        }
+        assert_eq!(lines(&screen), ["-: 5 caches … 4 of 15 files, 40 B of 150 B"]);
+        more.iter().for_each(|task| screen.remove(task));
         screen.remove(&npm);
-        assert!(names().is_empty(), "it is gone");
+        assert_eq!(lines(&screen), [""; 0], "they are gone");
+    }
+
+    #[test]
+    fn only_progress_is_in_a_group() {
+        let github = CiLog::Github.system(|_| None);
+        let groups = Groups::silent(github);
+        let screen = Screen::new(Form::Lines, ProgressDrawTarget::hidden(), || 40, groups);
+        let check = |expected: (bool, u32)| {
+            let groups = lock(&screen.groups);
+            assert_eq!((groups.is_open(), groups.number()), expected);
+        };
+        let task = screen.add(Some("npm".to_owned()));
+        lines(&screen);
+        check((false, 0));
+        task.begin(Phase::Save, 3, 30);
+        lines(&screen);
+        lines(&screen);
+        check((true, 1));
+        screen.warn(|| ());
+        check((false, 1));
+        lines(&screen);
+        check((true, 2));
+        screen.suspend(|| ());
+        check((false, 2));
+        lines(&screen);
+        screen.clear();
+        check((false, 3));
+        lines(&screen);
+        check((false, 3));
     }
 }
