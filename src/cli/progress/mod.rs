@@ -116,3 +116,39 @@ impl Drop for Cache {
         self.screen.remove(&self.task);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use indicatif::{InMemoryTerm, ProgressDrawTarget};
+
+    use super::*;
+    use crate::cli::ci::Groups;
+    use screen::Form;
+
+    #[test]
+    fn many_caches_do_not_wait_for_each_other_for_ever() {
+        let terminal = InMemoryTerm::new(24, 80);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let screen = Screen::new(Form::Bars, target, || 80, Groups::of(None));
+        let display = Display::on(Arc::new(screen));
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let display = &display;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        let cache = display.cache(&format!("cache-{number}"));
+                        for phase in [Phase::Walk, Phase::Save] {
+                            cache.begin(phase, 10, 1_000);
+                            (0..10).for_each(|_| cache.advance(1, 100));
+                            display.suspend(|| ());
+                        }
+                        display.screen.warn(|| ());
+                    }
+                    display.clear();
+                });
+            }
+        });
+        drop(display);
+        assert_eq!(terminal.contents(), "");
+    }
+}
