@@ -26,7 +26,7 @@ pub(in crate::cli) fn describe(warning: &Warning) -> String {
         Warning::NoConditionalWrites => {
             "the store has no conditional writes: two first saves of an empty store at the same \
              time may both set it up; `larder doctor` tells more, and conditional_writes=false in \
-             --store ends this warning"
+             the store's location ends this warning"
                 .to_owned()
         }
         Warning::NotKept { error } => format!("the local cache keeps no more chunks: {error}"),
