@@ -5,6 +5,7 @@ mod assets;
 mod cli;
 mod config;
 mod excerpt;
+mod explain;
 mod git;
 mod init;
 mod keys;

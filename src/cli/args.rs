@@ -283,6 +283,7 @@ Files that are in place already are left alone.")]
     #[command(after_help = "\
 Examples:
   larder lookup npm
+  larder lookup --explain              # why is it a miss?
   larder lookup --key npm-linux-5f3e --restore-key npm-linux-
 
 Prints `exact KEY`, `prefix KEY` or `miss`; the exit code is 0 for a hit, 3 for a miss.")]
@@ -519,6 +520,10 @@ pub(super) struct Find {
     /// Then the newest key that begins with this, or what it gives; may be given several times
     #[arg(long = "restore-key", value_name = "PREFIX")]
     pub(super) restore_keys: Vec<String>,
+
+    /// If the key itself is not found, tell which keys are near, and what makes them others
+    #[arg(long, env = "LARDER_EXPLAIN", value_parser = truth())]
+    pub(super) explain: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,14 +10,16 @@ use super::args;
 use super::caches::{self, Wanted};
 use super::colors::{GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
+use super::explain;
 use super::output::{self, RequestsJson};
 use super::session::Session;
+use crate::explain::Explanation;
+use crate::keys::Rendered;
 
 pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, Failure> {
     let wanted = match Wanted::of(session, arguments.find.key.as_ref(), &arguments.caches)? {
         Wanted::Keys(_) if !arguments.caches.is_empty() => return Err(Failure::KeyAndCaches),
         Wanted::Keys(keys) => {
-            let keys = keys.into_iter().map(|rendered| rendered.key).collect();
             vec![(None, keys, session.restore_keys(&arguments.find.restore_keys)?)]
         }
         Wanted::Caches(caches) => caches
@@ -25,7 +27,7 @@ pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, F
             .map(|named| {
                 let more = &arguments.find.restore_keys;
                 let restore_keys = [named.restore_keys.as_slice(), more].concat();
-                (Some(named.cache.name.as_str()), vec![named.key.key], restore_keys)
+                (Some(named.cache.name.as_str()), vec![named.key], restore_keys)
             })
             .collect(),
     };
@@ -38,7 +40,10 @@ pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, F
             None => None,
         };
         has_miss |= found.is_none();
-        tell(session, cache, found, &RequestsJson::of(&store));
+        let hit = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit);
+        let (find, wanted) = (&arguments.find, keys.first());
+        let why = explain::of_hit(session, find, hit, repository.as_ref(), wanted)?;
+        tell(session, cache, found, why.as_ref(), &RequestsJson::of(&store));
     }
     Ok(caches::exit(has_miss))
 }
@@ -47,6 +52,7 @@ fn tell(
     session: &Session,
     cache: Option<&str>,
     found: Option<(Hit, Key)>,
+    why: Option<&Explanation>,
     requests: &RequestsJson,
 ) {
     session.done();
@@ -58,6 +64,9 @@ fn tell(
         if let Some(cache) = cache {
             result["cache"] = cache.into();
         }
+        if let Some(why) = why {
+            result["explanation"] = json!(why);
+        }
         output::json(&result);
     } else if !session.quiet {
         let text = match (hit, key) {
@@ -65,7 +74,8 @@ fn tell(
             (Hit::Prefix, Some(key)) => format!("{NOTABLE}prefix{NOTABLE:#} {key}"),
             _ => format!("{NOTABLE}miss{NOTABLE:#}"),
         };
-        session.tell(cache, &text);
+        let why = why.map(explain::text).unwrap_or_default();
+        session.tell(cache, &format!("{text}\n{why}"));
     }
 }
 
@@ -73,10 +83,10 @@ fn tell(
 fn find(
     repository: &Repository,
     session: &Session,
-    keys: &[Key],
+    keys: &[Rendered],
     restore_keys: &[String],
 ) -> Result<Option<(Hit, Key)>, Error> {
-    for key in keys {
+    for Rendered { key, .. } in keys {
         if repository.has_manifest(&session.scope, key)? {
             return Ok(Some((Hit::Exact, key.clone())));
         }

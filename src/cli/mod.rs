@@ -14,6 +14,7 @@ mod du;
 mod early;
 mod entries;
 mod exit;
+mod explain;
 mod flush;
 mod init;
 mod key;

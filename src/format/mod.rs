@@ -30,7 +30,9 @@ pub use gc_state::{Claim, GcState, Repacking};
 pub use index::IndexDelta;
 pub use index_table::{IdPrefix, IndexFilter, IndexRow, IndexTableWriter};
 pub use layout::{Layout, LayoutError};
-pub use manifest::{Lifetime, MAX_MANIFEST_LEN, Manifest, ManifestFacts, References};
+pub use manifest::{
+    Annotation, Lifetime, MAX_ANNOTATION_LEN, MAX_MANIFEST_LEN, Manifest, ManifestFacts, References,
+};
 pub use marker::{ChunkingParameters, FORMAT_VERSION, FormatMarker, MarkerError};
 pub use pack::{PACK_TRAILER_LEN, PackBuilder, PackFooter, footer_range};
 pub use stat_record::{FileIdentity, FileState, StatRecord};

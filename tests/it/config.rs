@@ -99,6 +99,43 @@ fn one_cache_is_named_and_one_that_is_not_there_stops_no_other() {
 }
 
 #[test]
+fn a_miss_is_explained() {
+    let sandbox = repository();
+    sandbox.larder(["save", "npm"]).ok();
+    sandbox.larder(["lookup", "npm", "--explain"]).ok();
+    fs::write(sandbox.work("package-lock.json"), "2").unwrap();
+    let steady = |run: Run| {
+        let lines = run.stdout.lines().map(|line| {
+            let words = line.split_whitespace().map(|word| match word {
+                word if word.ends_with(&['0', '1', '2']) && word.len() < 3 => "N",
+                word => word,
+            });
+            words.collect::<Vec<_>>().join(" ")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(steady(sandbox.larder(["lookup", "npm", "--explain"]).ok()), @r#"
+    npm: prefix npm-344bca575dee6fcc
+    npm: looked for npm-a9aab0133520efb4, which is npm-{{ hash("package-lock.json") }}
+    npm: near is npm-344bca575dee6fcc, saved N seconds ago:
+    npm: {{ hash("package-lock.json") }} was "344bca575dee6fcc", and is "a9aab0133520efb4"
+    npm: changed: package-lock.json
+    "#);
+    let run = sandbox.larder(["restore", "npm", "--explain"]).ok();
+    assert!(run.stdout.contains("npm:       changed: package-lock.json"), "{}", run.stdout);
+    let run = sandbox.larder(["restore", "npm", "--explain", "--json"]).ok().json();
+    let near = &run["explanation"]["nearest"][0]["differences"][0];
+    assert_eq!(near["files"][0]["path"], "package-lock.json");
+    let run = sandbox.larder(["lookup", "npm", "--explain", "--scope", "pr"]).exits(3);
+    insta::assert_snapshot!(run.stdout, @r#"
+    npm: miss
+    npm: looked for npm-a9aab0133520efb4, which is npm-{{ hash("package-lock.json") }}
+    npm:   this scope has no caches
+    npm:   there are some in org/repo
+    "#);
+}
+
+#[test]
 fn flags_win_over_variables_and_these_over_the_file() {
     let sandbox = repository();
     let origin = |run: Run| {
