@@ -6,6 +6,7 @@ mod cli;
 mod git;
 mod keys;
 mod plugin;
+mod report;
 
 use std::process::ExitCode;
 
