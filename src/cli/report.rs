@@ -37,6 +37,10 @@ pub(super) fn run(session: &Session, arguments: args::Report) -> Result<Exit, Fa
     let page = report.page();
     target.write(&page)?;
     let took = session.done();
+    if !report.stats.damaged.is_empty() {
+        let damaged = things(report.stats.damaged.len() as u64, "damaged manifest");
+        session.warn_that(format_args!("not counted, and named in the page: {damaged}"));
+    }
     if session.json {
         let mut printed = as_json(&report);
         printed["html"] = json!(arguments.html.display().to_string());

@@ -92,11 +92,14 @@ impl Chart<'_> {
             if *value > 0 {
                 // What is there is to be seen.
                 let height = (low - high).max(1.0);
+                // A gap tells them apart where colours do not, such as on paper.
+                let gap = if self.stacked && height > 3.0 { 1.0 } else { 0.0 };
                 let _ = write!(
                     svg,
                     "<rect class=\"{class}\" x=\"{x:.3}%\" y=\"{:.1}\" width=\"{width:.3}%\" \
-                     height=\"{height:.1}\"><title>{title}</title></rect>",
-                    low - height
+                     height=\"{:.1}\"><title>{title}</title></rect>",
+                    low - height + gap,
+                    height - gap
                 );
             }
             if self.stacked {
@@ -176,9 +179,9 @@ mod tests {
             rects.map(str::to_owned).collect::<Vec<_>>().join("\n")
         };
         insta::assert_snapshot!(svg(true), @r#"
-        class="a" x="5.000%" y="72.0" width="40.000%" height="120.0"
-        class="b" x="5.000%" y="42.0" width="40.000%" height="30.0"
-        class="b" x="55.000%" y="132.0" width="40.000%" height="60.0"
+        class="a" x="5.000%" y="73.0" width="40.000%" height="119.0"
+        class="b" x="5.000%" y="43.0" width="40.000%" height="29.0"
+        class="b" x="55.000%" y="133.0" width="40.000%" height="59.0"
         "#);
         insta::assert_snapshot!(svg(false), @r#"
         class="a" x="5.000%" y="12.0" width="20.000%" height="180.0"

@@ -6,8 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use larder::files::WalkSource;
-use larder::flush::{Policy, Scopes};
-use larder::format::{Anchor, Layout, Lifetime};
+use larder::flush::{FlushReport, Policy, Scopes};
+use larder::format::{Anchor, Claim, Layout, Lifetime};
+use larder::ids::FlushId;
 use larder::progress::NoProgress;
 use larder::relpath::RelPath;
 use larder::save::{SaveRequest, save};
@@ -261,6 +262,14 @@ fn every_store_has_a_page() {
     });
     says(&one.page(), &["Scope o&#x2f;r", "No cache is drawn", "0.0\u{202f}%"]);
     assert_eq!((one.stats.keys.len(), one.stats.packs.len()), (2, 2));
+
+    let mut busy = world.report();
+    let claim = Claim { by: FlushId::generate(), at: busy.now };
+    let told = FlushReport { busy: Some(claim), now: busy.now, ..FlushReport::default() };
+    busy.outlook = Outlook::Told(Box::new(told));
+    busy.fates = busy.outlook.fates(&busy.stats.keys, &busy.flush.policy, busy.now);
+    assert_eq!(busy.fates, [Fate::Unknown; 3]);
+    says(&busy.page(), &["Another flush has been at work since 2026-01-21 00:00 UTC"]);
 
     let object = Layout::manifest(&"o/s".parse().unwrap(), &"third".parse().unwrap()).unwrap();
     assert!(world.store.truncate(&object, 20));

@@ -110,6 +110,12 @@ fn reason(reason: Reason) -> &'static str {
     }
 }
 
+/// A word as a shell takes it: whoever copies the command gets no other from a scope
+/// that somebody chose.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// The flush that is foretold, as it is called.
 fn command(request: &FlushRequest) -> String {
     let Policy { scopes, key_ages, pins, keep_last, max_size, .. } = &request.policy;
@@ -117,15 +123,19 @@ fn command(request: &FlushRequest) -> String {
     match scopes {
         Scopes::All => command.push_str(" --all-scopes"),
         Scopes::One(scope) | Scopes::Below(scope) => {
-            let _ = write!(command, " --scope '{scope}'");
+            let _ = write!(command, " --scope {}", quoted(scope.as_str()));
         }
     }
     let _ = write!(command, " --age {}", duration(request.policy.age));
     for (glob, key_age) in key_ages {
-        let _ = write!(command, " --key-age '{}={}'", glob.glob(), duration(*key_age));
+        let _ = write!(
+            command,
+            " --key-age {}",
+            quoted(&format!("{}={}", glob.glob(), duration(*key_age)))
+        );
     }
     for pin in pins {
-        let _ = write!(command, " --pin '{}'", pin.glob());
+        let _ = write!(command, " --pin {}", quoted(&pin.glob().to_string()));
     }
     if *keep_last > 0 {
         let _ = write!(command, " --keep-last {keep_last}");
@@ -163,4 +173,38 @@ fn flush_cards(told: &FlushReport, max_size: Option<u64>) -> Vec<Value> {
         cards.push(card("Above --max-size", bytes(told.over_budget), note.to_owned()));
     }
     cards
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use globset::Glob;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_one_for_a_shell() {
+        let scopes = Scopes::One("o/r'; rm -rf ~; '".parse().unwrap());
+        let glob = |text: &str| Glob::new(text).unwrap().compile_matcher();
+        let policy = Policy {
+            key_ages: vec![(glob("pr-*"), Duration::from_secs(5_400))],
+            pins: vec![glob("it's")],
+            keep_last: 2,
+            max_size: Some(500),
+            ..Policy::new(scopes, Duration::from_secs(14 * 86_400))
+        };
+        let words = command(&FlushRequest::new(policy)).replace(" --", "\n--");
+        insta::assert_snapshot!(words, @r#"
+        larder flush
+        --dry-run
+        --scope 'o/r'\''; rm -rf ~; '\'''
+        --age 14d
+        --key-age 'pr-*=90m'
+        --pin 'it'\''s'
+        --keep-last 2
+        --max-size 500B
+        --grace 1d
+        "#);
+    }
 }

@@ -15,33 +15,37 @@ for (const map of document.querySelectorAll('.map')) {
   const top = map.querySelector('.tiles');
   const crumbs = map.querySelector('.crumbs');
   const status = map.querySelector('.status');
-  const hint = ' Choose a directory to look into it: by a click, or by arrow keys and Enter; Escape leaves it.';
-  const caption = status.textContent + (top.querySelector('ul') ? hint : '');
+  const caption = status.textContent;
   const tiles = [...top.querySelectorAll('li')];
   let root = null;
 
+  if (top.querySelector('ul')) {
+    const hint = 'Choose a directory to look into it: by a click, or by arrow keys and Enter; Escape leaves it.';
+    map.append(make('p', hint, { className: 'hint' }));
+  }
   top.setAttribute('role', 'tree');
   for (const group of top.querySelectorAll('ul')) group.setAttribute('role', 'group');
   for (const tile of tiles) {
     tile.setAttribute('role', 'treeitem');
     tile.setAttribute('aria-label', tile.title);
-    tile.tabIndex = -1;
   }
-  if (tiles.length) tiles[0].tabIndex = 0;
 
-  status.textContent = caption;
   const tell = (tile) => { status.textContent = tile ? tile.title : caption; };
   const inside = (tile) => [...(tile ? tile.querySelectorAll(':scope > ul > li') : top.children)];
 
   // Of all tiles, Tab finds the one that was looked at last.
+  const stop = (tile) => {
+    for (const other of tiles) other.tabIndex = -1;
+    if (tile) tile.tabIndex = 0;
+  };
   const go = (tile) => {
     if (!tile) return;
     tile.focus();
     // Too small to be seen, it does not take the focus.
-    if (document.activeElement !== tile) return;
-    for (const other of tiles) other.tabIndex = -1;
-    tile.tabIndex = 0;
+    if (document.activeElement === tile) stop(tile);
   };
+
+  stop(tiles[0]);
 
   const zoom = (tile) => {
     root = tile;
@@ -57,6 +61,7 @@ for (const map of document.querySelectorAll('.map')) {
       if (at !== tile) crumbs.append(make('button', name, { type: 'button', onclick: () => { zoom(at); go(inside(at)[0]); } }), ' / ');
       else crumbs.append(make('strong', name));
     }
+    stop(inside(tile)[0]);
     tell(tile);
   };
 
