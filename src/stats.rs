@@ -232,7 +232,7 @@ impl Seen {
         for (number, read) in (0u32..).zip(read) {
             match read {
                 Some(Read::Counted(key)) => {
-                    stats.raw_bytes += key.raw_bytes;
+                    stats.raw_bytes = stats.raw_bytes.saturating_add(key.raw_bytes);
                     let only_here_bytes = only_here.get(&number).copied().unwrap_or(0);
                     stats.keys.push(KeyStats { only_here_bytes, ..key });
                 }

@@ -47,7 +47,7 @@ impl Chart<'_> {
     pub(super) fn svg(&self) -> String {
         let tallest = self.tallest();
         let step = step(tallest);
-        let top = step * tallest.div_ceil(step).max(1);
+        let top = step.saturating_mul(tallest.div_ceil(step).max(1));
         let y = |value: u64| ABOVE + HEIGHT * (1.0 - ratio(value, top));
         let lines: Vec<u64> = (0..=top / step).map(|number| number * step).collect();
         let full = HEIGHT + ABOVE + BELOW;
@@ -157,6 +157,18 @@ mod tests {
         check(1_000_000, 500_000);
         check(999_999, 200_000);
         assert!(step(u64::MAX) >= u64::MAX / 5);
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        let bars = vec![(u64::MAX, "much".to_owned())];
+        let groups = [Group { date: "day".to_owned(), bars }];
+        let (title, summary) = ("", String::new());
+        let label = |value: u64| value.to_string();
+        let (id, series) = ("c", &["a"][..]);
+        let chart = Chart { id, title, summary, series, groups: &groups, stacked: true, label };
+        // As high as the lines go, less the gap.
+        assert!(chart.svg().contains("height=\"179.0\""), "{}", chart.svg());
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl History {
         for (time, bytes) in saves {
             let period = history.period(number(time));
             period.caches += 1;
-            period.raw_bytes += bytes;
+            // Lengths are what manifests claim.
+            period.raw_bytes = period.raw_bytes.saturating_add(bytes);
         }
         for (time, bytes) in packs {
             let period = history.period(number(time));

@@ -100,7 +100,9 @@ fn width(part: u64, largest: u64) -> String {
 
 /// Which caches are drawn.
 pub(super) fn drawn(maps: usize, caches: usize) -> String {
-    if maps < caches {
+    if maps == 1 && caches > 1 {
+        format!("The cache with the most stored bytes, of {}.", count(caches as u64))
+    } else if maps < caches {
         format!("The {maps} caches with the most stored bytes, of {}.", count(caches as u64))
     } else {
         "The caches with the most stored bytes first.".to_owned()

@@ -31,7 +31,7 @@ pub(super) fn section(history: &History) -> Value {
             Group { date: date(period.start), bars: vec![bar("in packs", period, sum)] }
         })
         .collect();
-    let raw: u64 = periods.iter().map(|period| period.raw_bytes).sum();
+    let raw = periods.iter().fold(0, |sum, period| u64::saturating_add(sum, period.raw_bytes));
     let packed: u64 = periods.iter().map(|period| period.pack_bytes).sum();
     let chart = Chart {
         id: "growth-bars",
