@@ -3,10 +3,14 @@
 
 mod assets;
 mod cli;
+mod config;
+mod excerpt;
 mod git;
+mod init;
 mod keys;
 mod plugin;
 mod report;
+mod values;
 
 use std::process::ExitCode;
 

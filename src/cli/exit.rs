@@ -8,7 +8,9 @@ use larder::error::Error;
 use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
+use super::log;
 use crate::assets::AssetsFailure;
+use crate::config::ConfigError;
 use crate::keys::KeyError;
 use crate::plugin::InvalidSetting;
 
@@ -55,6 +57,18 @@ pub(super) enum Failure {
     Exclude { value: String, why: String },
     #[error("no key is given")]
     NoKey,
+    #[error("there is nothing to save: no path is given")]
+    NoPaths,
+    #[error("both a key and caches of larder.toml are given")]
+    KeyAndCaches,
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{} exists already", .0.display())]
+    ConfigExists(PathBuf),
+    #[error("{}:{line}: {setting}: {error}", path.display())]
+    InConfig { path: PathBuf, line: usize, setting: &'static str, error: Box<KeyError> },
+    #[error("{cache}: {failure}")]
+    OfCache { cache: String, failure: Box<Failure> },
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
     #[error(transparent)]
@@ -101,6 +115,7 @@ impl Failure {
     /// nowhere else.
     pub(super) fn exit(&self) -> Exit {
         match self {
+            Self::OfCache { failure, .. } => failure.exit(),
             Self::Larder(error) if error.is_damage() => Exit::Damage,
             Self::Larder(Error::Interrupted) => Exit::Interrupted,
             Self::Larder(Error::Marker { .. } | Error::NotAStore { .. }) => Exit::OtherStore,
@@ -118,6 +133,10 @@ impl Failure {
             | Self::Location(_)
             | Self::LocalCache(_)
             | Self::NoKey
+            | Self::NoPaths
+            | Self::KeyAndCaches
+            | Self::Config(_)
+            | Self::InConfig { .. }
             | Self::Setting(_)
             | Self::Template(_)
             | Self::SameName { .. }
@@ -125,9 +144,15 @@ impl Failure {
             | Self::Exclude { .. } => Exit::Usage,
             Self::Larder(_)
             | Self::NoMount(_)
+            | Self::ConfigExists(_)
             | Self::NoCacheDirectory
             | Self::NoWorkingDirectory(_) => Exit::Failure,
         }
+    }
+
+    /// The same, said of a cache of the configuration file.
+    pub(super) fn of_cache(self, cache: &str) -> Self {
+        Self::OfCache { cache: cache.to_owned(), failure: Box::new(self) }
     }
 
     fn hint(&self) -> Option<Cow<'static, str>> {
@@ -150,7 +175,19 @@ impl Failure {
             Self::SameName { .. } => {
                 Some("leave preserve_path=false out: then paths stay as they are".into())
             }
-            Self::NoKey => Some("give --key, or name=… in --store".into()),
+            Self::NoKey => Some(
+                "give --key, or name=… in --store; or let `larder init` write a larder.toml, \
+                 whose caches have keys"
+                    .into(),
+            ),
+            Self::KeyAndCaches => Some("leave --key out, or the names of caches".into()),
+            Self::NoPaths => Some("name directories or files after --key".into()),
+            Self::Config(error) => error.hint().map(Cow::Owned),
+            Self::ConfigExists(_) => {
+                Some("--dry-run prints what would be written; --force replaces the file".into())
+            }
+            Self::InConfig { error, .. } => error.hint().map(Cow::Owned),
+            Self::OfCache { failure, .. } => failure.hint(),
             Self::ShortGrace { .. } => Some(
                 "what a save has uploaded is condemned when the grace period is over: give a \
                  longer one, or say by --longest-save that all saves are shorter"
@@ -167,6 +204,9 @@ impl Failure {
     /// Whether `--ignore-error` means this: the store is at fault, and neither
     /// the command line nor what is to be saved, nor did the user interrupt.
     pub(super) fn is_ignorable(&self) -> bool {
+        if let Self::OfCache { failure, .. } = self {
+            return failure.is_ignorable();
+        }
         let exit = self.exit();
         !matches!(exit, Exit::Usage | Exit::Interrupted | Exit::Success)
             && !matches!(
@@ -186,6 +226,7 @@ impl Failure {
     /// What went wrong with a store over the network, as a word for programs.
     fn reason(&self) -> Option<&'static str> {
         match self {
+            Self::OfCache { failure, .. } => failure.reason(),
             Self::Larder(Error::Store(error)) => match &error.kind {
                 StoreErrorKind::Remote(error) => Some(error.kind.name()),
                 _ => None,
@@ -196,6 +237,24 @@ impl Failure {
 
     /// Tells a person on stderr; a program that reads JSON also on stdout.
     pub(super) fn report(&self, json: bool, ignored: bool) {
+        let mut error = serde_json::json!({
+            "hint": self.hint(),
+            "reason": self.reason(),
+            "exit_code": if ignored { 0 } else { self.exit() as u8 },
+        });
+        if let Self::OfCache { cache, .. } = self {
+            error["cache"] = cache.as_str().into();
+        }
+        if !log::failure(ignored, &self.to_string(), &error) {
+            self.tell(ignored);
+        }
+        if json {
+            error["error"] = self.to_string().into();
+            anstream::println!("{error}");
+        }
+    }
+
+    fn tell(&self, ignored: bool) {
         const ERROR: Style = AnsiColor::Red.on_default().bold();
         const WARNING: Style = AnsiColor::Yellow.on_default().bold();
         const HINT: Style = AnsiColor::Cyan.on_default().bold();
@@ -206,15 +265,6 @@ impl Failure {
         }
         if let Some(hint) = self.hint() {
             anstream::eprintln!("{HINT}hint:{HINT:#} {hint}");
-        }
-        if json {
-            let error = serde_json::json!({
-                "error": self.to_string(),
-                "hint": self.hint(),
-                "reason": self.reason(),
-                "exit_code": if ignored { 0 } else { self.exit() as u8 },
-            });
-            anstream::println!("{error}");
         }
     }
 }

@@ -3,15 +3,22 @@
 
 mod args;
 mod assets;
+mod caches;
+mod ci;
+mod colors;
+mod config;
 mod delete;
 mod diff;
 mod doctor;
 mod du;
+mod early;
 mod entries;
 mod exit;
 mod flush;
+mod init;
 mod key;
 mod list;
+mod log;
 mod lookup;
 mod output;
 mod plugin;
@@ -20,25 +27,38 @@ mod report;
 mod restore;
 mod save;
 mod session;
+mod settings;
 mod show;
 mod stats;
 mod verify;
 
 use args::{Arguments, Command, Global};
+use early::Early;
 use exit::{Exit, Failure};
 use session::Session;
 
 /// Runs the command that the process was called for.
 pub(crate) fn run() -> Exit {
-    let arguments = match args::parse(plugin::arguments(std::env::args_os())) {
+    let variable = |name: &str| std::env::var(name).ok();
+    let arguments = plugin::arguments(std::env::args_os());
+    let early = Early::of(&arguments, variable);
+    let color = colorchoice_clap::Color { color: early.color };
+    color.write_global();
+    let arguments = match args::parse(&arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
+            log::settle(early.log_format, None);
+            if log::usage(&error) {
+                return Exit::Usage;
+            }
             // Help and version go to stdout, mistakes to stderr.
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage } else { Exit::Success };
         }
     };
     arguments.global.color.write_global();
+    let ci = arguments.global.ci_log.system(variable).filter(|_| !arguments.global.quiet);
+    log::settle(arguments.global.log_format, ci);
     let json = arguments.global.json;
     let prepared = match prepare(arguments) {
         Ok(prepared) => prepared,
@@ -51,6 +71,8 @@ pub(crate) fn run() -> Exit {
     match work(&session) {
         Ok(exit) => exit,
         Err(failure) => {
+            // What is told now is not to be mixed with a bar.
+            session.done();
             let failure = session.explain(failure);
             let ignored = transfers && session.ignore_error && failure.is_ignorable();
             failure.report(json, ignored);
@@ -90,7 +112,7 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
             Ok(Prepared::of(global, move |session| save::run(session, &arguments))?.transferring())
         }
         Command::Restore(arguments) => {
-            let work = |session: &_| restore::run(session, arguments);
+            let work = move |session: &_| restore::run(session, &arguments);
             Ok(Prepared::of(global, work)?.transferring())
         }
         Command::Lookup(arguments) => Prepared::of(global, move |on| lookup::run(on, &arguments)),
@@ -105,6 +127,8 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Report(arguments) => Prepared::of(global, move |on| report::run(on, arguments)),
         Command::Doctor => Prepared::of(global, doctor::run),
         Command::Key(arguments) => key::prepare(global, arguments),
+        Command::Init(arguments) => init::prepare(global, arguments),
+        Command::Config => config::prepare(global),
         Command::Plugin(arguments) => plugin::prepare(global, &arguments),
         Command::Assets(arguments) => assets::prepare(global, arguments.step),
     }
