@@ -10,6 +10,7 @@ mod git;
 mod init;
 mod keys;
 mod plugin;
+mod report;
 mod values;
 
 use std::process::ExitCode;

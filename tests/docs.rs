@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "save", "restore", "lookup", "list", "show", "diff", "du", "delete", "flush", "verify",
-    "stats", "key", "init", "config", "plugin", "assets", "doctor",
+    "stats", "report", "key", "init", "config", "plugin", "assets", "doctor",
 ];
 
 /// Commands that have commands.

@@ -333,6 +333,15 @@ Examples:
     /// Tell how much is stored, and what deduplication and compression save
     #[command(after_help = "Example:\n  larder stats --all-scopes")]
     Stats(Stats),
+    /// Draw a store as a page: what caches hold, growth, what a flush would free, hit rates
+    #[command(after_help = "\
+Examples:
+  larder report --all-scopes --html store.html
+  larder report --all-scopes --html store.html --runs runs.jsonl --age 30d
+
+The page is one file that loads nothing from anywhere. RUNS are lines that `larder --json restore`
+and `larder --json save` printed: the store itself keeps no record of restores.")]
+    Report(Report),
     /// Print the keys that templates give
     #[command(after_help = "\
 Examples:
@@ -626,8 +635,9 @@ pub(super) struct Delete {
     pub(super) prefix: Option<String>,
 }
 
+/// Which caches a flush keeps, and for how long.
 #[derive(Debug, Args)]
-pub(super) struct Flush {
+pub(super) struct Policy {
     /// Remove caches that were not used for this long
     #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = seconds,
           allow_hyphen_values = true)]
@@ -655,6 +665,12 @@ pub(super) struct Flush {
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = seconds,
           allow_hyphen_values = true)]
     pub(super) grace: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Flush {
+    #[command(flatten)]
+    pub(super) policy: Policy,
 
     /// The longest that a save or restore of this store takes; --grace may not be shorter
     #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = seconds,
@@ -800,6 +816,28 @@ pub(super) struct AssetsPackages {
 
 #[derive(Debug, Args)]
 pub(super) struct Stats {
+    #[command(flatten)]
+    pub(super) scopes: AllScopes,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Report {
+    /// Where to write the page; a file that is there is replaced
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: PathBuf,
+
+    /// Draw what the N largest caches hold
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(super) top: usize,
+
+    /// Lines that restores and saves printed with --json, for hit rates; may be given several
+    /// times, and - means stdin
+    #[arg(long, value_name = "RUNS")]
+    pub(super) runs: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) policy: Policy,
+
     #[command(flatten)]
     pub(super) scopes: AllScopes,
 }

@@ -24,6 +24,7 @@ mod lookup;
 mod output;
 mod plugin;
 mod progress;
+mod report;
 mod restore;
 mod save;
 mod session;
@@ -124,6 +125,7 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Flush(arguments) => Prepared::of(global, move |on| flush::run(on, arguments)),
         Command::Verify(arguments) => Prepared::of(global, move |on| verify::run(on, &arguments)),
         Command::Stats(arguments) => Prepared::of(global, move |on| stats::run(on, &arguments)),
+        Command::Report(arguments) => Prepared::of(global, move |on| report::run(on, arguments)),
         Command::Doctor => Prepared::of(global, doctor::run),
         Command::Key(arguments) => key::prepare(global, arguments),
         Command::Init(arguments) => init::prepare(global, arguments),

@@ -107,7 +107,7 @@ fn a_miss_is_explained() {
     let steady = |run: Run| {
         let lines = run.stdout.lines().map(|line| {
             let words = line.split_whitespace().map(|word| match word {
-                word if word.ends_with(&['0', '1', '2']) && word.len() < 3 => "N",
+                word if word.ends_with(['0', '1', '2']) && word.len() < 3 => "N",
                 word => word,
             });
             words.collect::<Vec<_>>().join(" ")
