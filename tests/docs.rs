@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use larder::code::Code;
+
 const COMMANDS: [&str; 15] = [
     "save", "restore", "lookup", "list", "show", "diff", "du", "delete", "flush", "verify",
     "stats", "key", "plugin", "assets", "doctor",
@@ -128,7 +130,7 @@ fn every_module_is_on_the_map() {
 
 /// The modules of each layer, the lowest first, as docs/architecture.md has them.
 const LAYERS: [&[&str]; 5] = [
-    &["ids", "relpath", "object_key", "store_time", "size", "sync"],
+    &["ids", "relpath", "object_key", "store_time", "size", "sync", "code"],
     &["format", "chunking"],
     &["files", "store", "mounts", "records", "tier"],
     &["error", "progress", "budget", "compression", "workers", "repository", "index", "upload"],
@@ -238,5 +240,37 @@ fn the_page_of_benches_names_every_bench() {
         let path = format!("benches/{}", name.to_string_lossy());
         let is_there = !path.ends_with(".rs") || page.contains(&format!("`{path}`"));
         assert!(is_there, "docs/benchmarks.md does not name {path}");
+    }
+}
+
+/// The text of all snapshots of messages, as the program gives them.
+fn messages() -> String {
+    let mut messages = String::new();
+    for directory in ["src/error/snapshots", "src/cli/snapshots"] {
+        for entry in fs::read_dir(repository().join(directory)).expect("there are snapshots") {
+            let path = entry.expect("the directory can be read").path();
+            messages.push_str(&read(&path));
+        }
+    }
+    messages
+}
+
+#[test]
+fn the_page_of_errors_has_every_code_once() {
+    let page = read(Path::new("docs/errors.md"));
+    let titles: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let codes: Vec<String> =
+        Code::ALL.iter().map(|code| format!("{code}: {}", code.title())).collect();
+    assert_eq!(titles, codes);
+    let messages = messages();
+    for (section, code) in page.split("\n### ").skip(1).zip(Code::ALL) {
+        assert!(page.contains(&format!("<a id=\"{code}\"></a>")), "{code} has no anchor");
+        let example = section.split("```").nth(1).and_then(|block| block.strip_prefix("text\n"));
+        let example = example.unwrap_or_else(|| panic!("{code} has no example"));
+        assert!(example.starts_with(&format!("error[{code}]: ")), "{code} has another's example");
+        assert!(messages.contains(example), "the program does not say this of {code}: {example}");
+        for part in ["\nCause: ", "\nCure: ", "\nExit code: "] {
+            assert_eq!(section.matches(part).count(), 1, "{code}: {part:?}");
+        }
     }
 }

@@ -13,6 +13,9 @@ mod flush;
 mod key;
 mod list;
 mod lookup;
+#[cfg(test)]
+mod messages;
+mod misread;
 mod output;
 mod plugin;
 mod progress;
@@ -31,11 +34,7 @@ use session::Session;
 pub(crate) fn run() -> Exit {
     let arguments = match args::parse(plugin::arguments(std::env::args_os())) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version go to stdout, mistakes to stderr.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
-        }
+        Err(error) => return misread::report(&error),
     };
     arguments.global.color.write_global();
     let json = arguments.global.json;

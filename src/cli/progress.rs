@@ -183,7 +183,7 @@ impl Display {
     }
 }
 
-fn describe(warning: &Warning) -> String {
+pub(super) fn describe(warning: &Warning) -> String {
     let shown = |path: &std::path::Path| display(path.as_os_str().as_encoded_bytes()).into_owned();
     match warning {
         Warning::SkippedSpecial { path, what } => {
@@ -205,7 +205,7 @@ fn describe(warning: &Warning) -> String {
         Warning::NoConditionalWrites => {
             "the store has no conditional writes: two first saves of an empty store at the same \
              time may both set it up; `larder doctor` tells more, and conditional_writes=false in \
-             --store ends this warning"
+             the store's location ends this warning"
                 .to_owned()
         }
         Warning::NotKept { error } => format!("the local cache keeps no more chunks: {error}"),

@@ -23,6 +23,8 @@ mod tree;
 mod tree_builder;
 mod tree_columns;
 
+use crate::code::Code;
+
 pub use align::{align, subtree_ends};
 pub use chunk_table::{ChunkTable, Location, MAX_CHUNK_LEN};
 pub use gc_marks::{Extents, Mark, Parts, Runs, decode_marks, encode_marks};
@@ -77,4 +79,20 @@ pub enum FormatError {
     /// A rule of the format is broken.
     #[error("it is inconsistent: {0}")]
     Inconsistent(&'static str),
+}
+
+impl FormatError {
+    /// The code of an object of which this is the matter.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NewerVersion { .. } => Code::NewerObject,
+            Self::Truncated
+            | Self::WrongKind(_)
+            | Self::Checksum
+            | Self::TooLong { .. }
+            | Self::Compression
+            | Self::Encoding(_)
+            | Self::Inconsistent(_) => Code::Damaged,
+        }
+    }
 }
