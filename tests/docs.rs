@@ -8,9 +8,24 @@ use std::process::Command;
 
 use larder::code::Code;
 
-const COMMANDS: [&str; 15] = [
-    "save", "restore", "lookup", "list", "show", "diff", "du", "delete", "flush", "verify",
-    "stats", "key", "plugin", "assets", "doctor",
+const COMMANDS: [&str; 17] = [
+    "save",
+    "restore",
+    "lookup",
+    "list",
+    "show",
+    "diff",
+    "du",
+    "delete",
+    "flush",
+    "verify",
+    "stats",
+    "key",
+    "plugin",
+    "assets",
+    "doctor",
+    "completions",
+    "man",
 ];
 
 /// Commands that have commands.
@@ -68,7 +83,8 @@ fn code(prose: &str) -> impl Iterator<Item = &str> {
 /// Whether a piece of code names a file of the repository: a path below one of
 /// its directories.
 fn names_a_file(code: &str) -> bool {
-    const DIRECTORIES: [&str; 6] = ["src/", "tests/", "benches/", "docs/", "action/", ".ci/"];
+    const DIRECTORIES: [&str; 7] =
+        ["src/", "tests/", "benches/", "docs/", "action/", "packaging/", ".ci/"];
     DIRECTORIES.iter().any(|directory| code.starts_with(directory))
         && !code.contains(|c: char| c.is_whitespace() || "<>*{}…".contains(c))
 }
@@ -214,6 +230,21 @@ fn the_command_line_page_names_every_flag() {
         }
         let missing: Vec<_> = flags.difference(&documented).cloned().collect();
         assert!(missing.is_empty(), "docs/cli.md does not name {missing:?} of {command}");
+    }
+}
+
+#[test]
+fn the_help_of_every_command_has_an_example() {
+    let commands = COMMANDS.iter().map(|&command| vec![command]);
+    let steps =
+        STEPS.iter().flat_map(|&(name, steps)| steps.iter().map(move |step| vec![name, step]));
+    for words in [vec![]].into_iter().chain(commands).chain(steps) {
+        let text = help(&words);
+        let example = text.split("\nExample:\n").nth(1).or(text.split("\nExamples:\n").nth(1));
+        let example = example.unwrap_or_else(|| panic!("the help of {words:?} has no example"));
+        let line = format!("larder {}", words.join(" "));
+        let shown = example.lines().next().unwrap_or_default();
+        assert!(shown.contains(line.trim_end()), "{words:?}: {shown}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod args;
 mod assets;
+mod completions;
 mod delete;
 mod diff;
 mod doctor;
@@ -13,6 +14,7 @@ mod flush;
 mod key;
 mod list;
 mod lookup;
+mod man;
 #[cfg(test)]
 mod messages;
 mod misread;
@@ -25,6 +27,7 @@ mod session;
 mod show;
 mod stats;
 mod verify;
+mod version;
 
 use args::{Arguments, Command, Global};
 use exit::{Exit, Failure};
@@ -101,6 +104,8 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Verify(arguments) => Prepared::of(global, move |on| verify::run(on, &arguments)),
         Command::Stats(arguments) => Prepared::of(global, move |on| stats::run(on, &arguments)),
         Command::Doctor => Prepared::of(global, doctor::run),
+        Command::Completions(arguments) => completions::prepare(global, &arguments),
+        Command::Man(arguments) => man::prepare(global, arguments),
         Command::Key(arguments) => key::prepare(global, arguments),
         Command::Plugin(arguments) => plugin::prepare(global, &arguments),
         Command::Assets(arguments) => assets::prepare(global, arguments.step),

@@ -22,6 +22,7 @@ pub(crate) mod testing;
 mod tree;
 mod tree_builder;
 mod tree_columns;
+mod versions;
 
 use crate::code::Code;
 
@@ -41,6 +42,7 @@ pub use tree::{
     Anchor, Entry, EntryIndex, FileData, Hole, Kind, Mount, Owner, Timestamp, Tree, Xattr,
 };
 pub use tree_builder::{NewEntry, TreeBuilder};
+pub use versions::FORMATS;
 
 /// Why bytes are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
