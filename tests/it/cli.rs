@@ -373,7 +373,7 @@ fn json_values() {
     assert_eq!(json("delete k-1", 0)["deleted"], serde_json::json!([]));
     let error = json("save --key k nowhere", 1);
     assert!(error["error"].as_str().unwrap().contains("nowhere"));
-    assert_eq!(error["exit_code"], 1);
+    assert_eq!((&error["exit_code"], &error["code"]), (&1.into(), &"L0401".into()));
 }
 
 /// Restore keys are tried in order, and of each the newest key counts.
