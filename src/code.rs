@@ -6,7 +6,7 @@
 //! ```text
 //! L01  the command line, its variables, where the store is
 //! L02  settings of CI systems, and the asset manager's steps
-//! L03  key templates
+//! L03  key templates and larder.toml
 //! L04  files on this machine
 //! L05  the store, and the network to it
 //! L06  what the store holds
@@ -85,6 +85,12 @@ codes! {
     230 AssetsPlainName "A file's name cannot be that of a plain object"
 
     301 KeyTemplate "A key template gives no key"
+    311 ConfigUnreadable "The configuration file cannot be read"
+    312 ConfigMistake "Something in larder.toml means nothing"
+    313 NoSuchCache "larder.toml has no cache of that name"
+    314 NoCaches "larder.toml has no caches"
+    315 SamePlace "Two caches of larder.toml have the same place"
+    316 ConfigExists "There is a larder.toml already"
 
     401 NothingThere "There is nothing to save"
     402 Unreadable "Files could not be read while they were saved"

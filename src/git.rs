@@ -30,6 +30,22 @@ pub(crate) fn root(directory: &Path) -> Option<&Path> {
     directory.ancestors().find(|above| above.join(".git").exists())
 }
 
+/// The address of the remote that is named `origin`, as its configuration has it.
+pub(crate) fn origin(root: &Path) -> Option<String> {
+    let directory = git_directory(root).ok()?;
+    let shared = match read(&directory.join("commondir")).ok()? {
+        Some(text) => directory.join(text.trim_end()),
+        None => directory,
+    };
+    let text = read(&shared.join("config")).ok()??;
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| *line == "[remote \"origin\"]")?;
+    let settings = lines.take_while(|line| !line.starts_with('['));
+    let mut pairs = settings.filter_map(|line| line.split_once('='));
+    let (_, address) = pairs.find(|(name, _)| name.trim() == "url")?;
+    Some(address.trim().to_owned())
+}
+
 /// The branch that is checked out in `root`; `None` if a commit is, and no branch.
 ///
 /// # Errors

@@ -3,9 +3,13 @@
 
 mod assets;
 mod cli;
+mod config;
+mod excerpt;
 mod git;
+mod init;
 mod keys;
 mod plugin;
+mod values;
 
 use std::process::ExitCode;
 

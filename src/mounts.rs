@@ -24,6 +24,16 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// The same with another working directory, absolute.
+    #[must_use]
+    pub fn at(&self, directory: &Path) -> Self {
+        if directory == self.working_directory {
+            return self.clone();
+        }
+        let working_directory = directory.to_owned();
+        Self { working_directory, logical_directory: None, home: self.home.clone() }
+    }
+
     /// What a path means: the place that is recorded, and where it lies.
     ///
     /// `..` is resolved by names alone, as shells do.

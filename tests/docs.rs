@@ -8,7 +8,7 @@ use std::process::Command;
 
 use larder::code::Code;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "save",
     "restore",
     "lookup",
@@ -21,6 +21,8 @@ const COMMANDS: [&str; 17] = [
     "verify",
     "stats",
     "key",
+    "init",
+    "config",
     "plugin",
     "assets",
     "doctor",

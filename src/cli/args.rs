@@ -6,14 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use globset::GlobMatcher;
-use larder::compression;
 use larder::ids::{Key, Scope};
 use larder::size;
+use larder::store::nearest;
 
+use super::settings::Origin;
 use super::version;
 use crate::assets::Step;
+use crate::keys::is_template;
+use crate::values::{duration, seconds};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -83,12 +88,49 @@ pub(super) struct Global {
     pub(super) timeout: Option<Duration>,
 
     /// A save or restore that fails because of its store is a warning, and the exit code 0
-    #[arg(long, global = true, env = "LARDER_IGNORE_ERROR", value_parser = truth())]
-    pub(super) ignore_error: bool,
+    #[arg(long, global = true, env = "LARDER_IGNORE_ERROR", value_parser = truth(),
+          value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub(super) ignore_error: Option<bool>,
 
     /// Threads for reading, compressing and writing [default: one per core]
     #[arg(long, global = true, env = "LARDER_THREADS", value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
+
+    /// The configuration file [default: larder.toml here or above, within the git repository]
+    #[arg(long, global = true, env = "LARDER_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Read no configuration file
+    #[arg(long, global = true, conflicts_with = "config")]
+    pub(super) no_config: bool,
+
+    /// Which of these came from variables.
+    #[arg(skip)]
+    pub(super) from_variables: Vec<&'static str>,
+}
+
+/// The settings that can stand in a configuration file, too: each with its flag and
+/// its variable.
+const LAYERED: [(&str, &str, &str); 5] = [
+    ("store", "--store", "LARDER_STORE"),
+    ("scope", "--scope", "LARDER_SCOPE"),
+    ("threads", "--threads", "LARDER_THREADS"),
+    ("timeout", "--timeout", "LARDER_TIMEOUT"),
+    ("ignore_error", "--ignore-error", "LARDER_IGNORE_ERROR"),
+];
+
+impl Global {
+    /// Where a value came from that was given, and is no default.
+    pub(super) fn origin(&self, id: &str) -> Origin {
+        let row = LAYERED.iter().find(|(known, ..)| *known == id);
+        let (id, flag, variable) = row.expect("only layered settings are asked for");
+        if self.from_variables.contains(id) {
+            Origin::Variable(variable)
+        } else {
+            Origin::Flag(flag)
+        }
+    }
 }
 
 /// The variable of `save --skip-unreadable`.
@@ -106,7 +148,7 @@ pub(super) fn command() -> clap::Command {
 
 /// Reads the arguments. Variables that are set to nothing count as unset: that is
 /// how CI systems say "none".
-pub(super) fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
+pub(super) fn parse(arguments: &[OsString]) -> Result<Arguments, clap::Error> {
     fn without_empty(command: clap::Command) -> clap::Command {
         let command = command.mut_args(|argument| {
             let is_empty = argument
@@ -116,24 +158,56 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> 
         });
         command.mut_subcommands(without_empty)
     }
-    let matches = without_empty(Arguments::command()).try_get_matches_from(arguments)?;
-    Arguments::from_arg_matches(&matches)
+    let matches = without_empty(Arguments::command())
+        .try_get_matches_from(arguments)
+        .map_err(|error| with_flag_meant(error, arguments))?;
+    let mut parsed = Arguments::from_arg_matches(&matches)?;
+    // Where a command has commands, the last knows all that was given before it.
+    let mut last = &matches;
+    while let Some((_, next)) = last.subcommand() {
+        last = next;
+    }
+    let is_variable = |id: &&str| last.value_source(id) == Some(ValueSource::EnvVariable);
+    parsed.global.from_variables = LAYERED.iter().map(|(id, ..)| *id).filter(is_variable).collect();
+    Ok(parsed)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if time.is_zero() => Err("it must be longer than nothing".into()),
-        Ok(time) => Ok(time),
-        Err(error) => Err(format!("{error}; write it as 90s, 10m, 1h30m or 14d")),
+/// An error about an unknown flag, with the one that was most likely meant: letters in
+/// the wrong order are too far away for clap.
+fn with_flag_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::SuggestedArg).is_some()
+    {
+        return error;
     }
+    let mut command = Arguments::command();
+    command.build();
+    let mut last = &command;
+    for word in arguments.iter().filter_map(|word| word.to_str()) {
+        last = last.find_subcommand(word).unwrap_or(last);
+    }
+    let flags: Vec<String> =
+        last.get_arguments().filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    if let Some(meant) = nearest(given, &flags) {
+        let meant = ContextValue::String(meant.to_owned());
+        error.remove(ContextKind::Suggested);
+        error.insert(ContextKind::SuggestedArg, meant);
+    }
+    error
 }
 
-/// Garbage collection knows no parts of seconds: a store's clock has none.
-fn seconds(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        time if time < Duration::from_secs(1) => Err("it must be a second or more".into()),
-        time => Ok(time),
+/// A key, or a template of one.
+#[derive(Clone, Debug)]
+pub(super) struct KeyText(pub(super) String);
+
+fn key_text(text: &str) -> Result<KeyText, String> {
+    if !is_template(text) {
+        text.parse::<Key>().map_err(|error| error.to_string())?;
     }
+    Ok(KeyText(text.to_owned()))
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -170,8 +244,10 @@ pub(super) enum Command {
     #[command(
         visible_alias = "rebuild",
         after_help = "\
-Example:
+Examples:
+  larder save                          # all caches of larder.toml
   larder save --key npm-linux-5f3e node_modules ~/.npm
+  larder save --key 'npm-{{ os }}-{{ hash(\"**/package-lock.json\") }}' node_modules
 
 Paths inside the working directory are recorded relative to it, paths inside the home directory
 relative to that, others from the root: restored on another machine, they go to the same places
@@ -180,7 +256,9 @@ there."
     Save(Save),
     /// Restore what was saved under a key
     #[command(after_help = "\
-Example:
+Examples:
+  larder restore                       # all caches of larder.toml
+  larder restore npm                   # one of them
   larder restore --key npm-linux-5f3e --restore-key npm-linux- --restore-key npm-
 
 The key itself is tried first, then the newest key that begins with each --restore-key in order.
@@ -188,7 +266,8 @@ Files that are in place already are left alone.")]
     Restore(Restore),
     /// Tell whether a key would be found, without fetching anything
     #[command(after_help = "\
-Example:
+Examples:
+  larder lookup npm
   larder lookup --key npm-linux-5f3e --restore-key npm-linux-
 
 Prints `exact KEY`, `prefix KEY` or `miss`; the exit code is 0 for a hit, 3 for a miss.")]
@@ -248,6 +327,24 @@ Values: os, arch, branch, commit, week, date. Functions: env(\"NAME\", default=\
 hash(\"GLOB\", …, length=16), which leaves out what git ignores. Filters: slug, lower, upper, trim,
 replace, default. A name that is not known and a value that is not there are errors.")]
     Key(KeyTemplates),
+    /// Write a larder.toml for what the repository holds
+    #[command(after_help = "\
+Examples:
+  larder init
+  larder init --dry-run
+
+Looks for lock files and manifests of package managers, and writes a cache for each that it knows,
+with comments. What is there already is not overwritten without --force.")]
+    Init(Init),
+    /// Show every setting, and where it came from
+    #[command(after_help = "\
+Examples:
+  larder config
+  larder config --json
+
+Flags win over variables, and these over larder.toml. For each cache, the key is shown as it is
+now, and its paths.")]
+    Config,
     /// Do what a CI system's settings in the environment ask for
     #[command(after_help = "\
 Examples:
@@ -307,13 +404,13 @@ pub(super) struct Man {
 
 #[derive(Debug, Args)]
 pub(super) struct Save {
-    /// The key to save under; an older cache of that key is replaced [default: the name=… of
-    /// --store]
-    #[arg(long)]
-    pub(super) key: Option<Key>,
+    /// The key to save under, or a template of it; an older cache of that key is replaced
+    /// [default: the name=… of --store]
+    #[arg(long, value_parser = key_text)]
+    pub(super) key: Option<KeyText>,
 
-    /// What to save: directories or files
-    #[arg(required = true, value_name = "PATH")]
+    /// What to save: directories or files; without a key, caches of larder.toml [default: all]
+    #[arg(value_name = "PATH|CACHE")]
     pub(super) paths: Vec<PathBuf>,
 
     /// Leave out what matches, in gitignore syntax; may be given several times
@@ -321,9 +418,9 @@ pub(super) struct Save {
     pub(super) exclude: Vec<String>,
 
     /// zstd level for new chunks, 1 (fast) to 19 (small)
-    #[arg(long, value_name = "LEVEL", default_value_t = compression::DEFAULT_LEVEL,
-          value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub(super) compression_level: i32,
+    /// [default: 2]
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub(super) compression_level: Option<i32>,
 
     /// Do nothing if the key exists
     #[arg(long)]
@@ -394,8 +491,9 @@ pub(super) struct Restore {
     #[command(flatten)]
     pub(super) find: Find,
 
-    /// What to restore: mounts of the cache or paths in them [default: all]
-    #[arg(value_name = "PATH")]
+    /// What to restore: saved paths or paths in them; without a key, caches of larder.toml
+    /// [default: all]
+    #[arg(value_name = "PATH|CACHE")]
     pub(super) paths: Vec<PathBuf>,
 
     /// Restore below this directory instead of to the original places
@@ -427,11 +525,11 @@ pub(super) struct Restore {
 
 #[derive(Debug, Args)]
 pub(super) struct Find {
-    /// The key to look for first [default: the name=… of --store]
-    #[arg(long)]
-    pub(super) key: Option<Key>,
+    /// The key to look for first, or a template of it [default: the name=… of --store]
+    #[arg(long, value_parser = key_text)]
+    pub(super) key: Option<KeyText>,
 
-    /// Then the newest key that begins with this; may be given several times
+    /// Then the newest key that begins with this, or what it gives; may be given several times
     #[arg(long = "restore-key", value_name = "PREFIX")]
     pub(super) restore_keys: Vec<String>,
 }
@@ -440,6 +538,10 @@ pub(super) struct Find {
 pub(super) struct Lookup {
     #[command(flatten)]
     pub(super) find: Find,
+
+    /// Without a key: caches of larder.toml [default: all]
+    #[arg(value_name = "CACHE")]
+    pub(super) caches: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -622,6 +724,21 @@ pub(super) struct KeyTemplates {
     /// Tell what each part gave, and which files went into hashes
     #[arg(long)]
     pub(super) explain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The repository
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) directory: PathBuf,
+
+    /// Print the file, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Replace a larder.toml that is there
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use larder::store::{InvalidLocation, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
 use crate::assets::AssetsFailure;
+use crate::config::ConfigError;
 use crate::keys::KeyError;
 use crate::plugin::InvalidSetting;
 
@@ -56,6 +57,18 @@ pub(super) enum Failure {
     Exclude { value: String, why: String },
     #[error("no key is given")]
     NoKey,
+    #[error("there is nothing to save: no path is given")]
+    NoPaths,
+    #[error("both a key and caches of larder.toml are given")]
+    KeyAndCaches,
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{} exists already", .0.display())]
+    ConfigExists(PathBuf),
+    #[error("{}:{line}: {setting}: {error}", path.display())]
+    InConfig { path: PathBuf, line: usize, setting: &'static str, error: Box<KeyError> },
+    #[error("{cache}: {failure}")]
+    OfCache { cache: String, failure: Box<Failure> },
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
     #[error(transparent)]
@@ -106,6 +119,12 @@ impl Failure {
             Self::LocalCache(error) => error.code(),
             Self::Exclude { .. } => Code::InvalidExclude,
             Self::NoKey => Code::NoKey,
+            Self::NoPaths => Code::MissingArgument,
+            Self::KeyAndCaches => Code::ArgumentConflict,
+            Self::Config(error) => error.code(),
+            Self::ConfigExists(_) => Code::ConfigExists,
+            Self::InConfig { error, .. } => error.code(),
+            Self::OfCache { failure, .. } => failure.code(),
             Self::Setting(error) => error.code(),
             Self::Assets(failure) => failure.code(),
             Self::Template(error) => error.code(),
@@ -122,6 +141,7 @@ impl Failure {
     /// manager has numbers that mean something else in each step.
     pub(super) fn exit(&self) -> Exit {
         let own = match self {
+            Self::OfCache { failure, .. } => return failure.exit(),
             Self::Assets(failure) => failure.exit_code(),
             _ => None,
         };
@@ -132,6 +152,11 @@ impl Failure {
             Some(103) => Exit::Assets103,
             _ => exit_of(self.code()),
         }
+    }
+
+    /// The same, said of a cache of the configuration file.
+    pub(super) fn of_cache(self, cache: &str) -> Self {
+        Self::OfCache { cache: cache.to_owned(), failure: Box::new(self) }
     }
 
     /// What to do about it, where that is known.
@@ -149,7 +174,19 @@ impl Failure {
             Self::SameName { .. } => {
                 Some("leave preserve_path=false out: then paths stay as they are".into())
             }
-            Self::NoKey => Some("give --key, or name=… in --store".into()),
+            Self::NoKey => Some(
+                "give --key, or name=… in --store; or let `larder init` write a larder.toml, \
+                 whose caches have keys"
+                    .into(),
+            ),
+            Self::KeyAndCaches => Some("leave --key out, or the names of caches".into()),
+            Self::NoPaths => Some("name directories or files after --key".into()),
+            Self::Config(error) => error.hint().map(Cow::Owned),
+            Self::ConfigExists(_) => {
+                Some("--dry-run prints what would be written; --force replaces the file".into())
+            }
+            Self::InConfig { error, .. } => error.hint().map(Cow::Owned),
+            Self::OfCache { failure, .. } => failure.hint(),
             Self::ShortGrace { .. } => Some(
                 "what a save has uploaded is condemned when the grace period is over: give a \
                  longer one, or say by --longest-save that all saves are shorter"
@@ -172,6 +209,9 @@ impl Failure {
     /// Whether `--ignore-error` means this: the store is at fault, and neither
     /// the command line nor what is to be saved, nor did the user interrupt.
     pub(super) fn is_ignorable(&self) -> bool {
+        if let Self::OfCache { failure, .. } = self {
+            return failure.is_ignorable();
+        }
         let exit = self.exit();
         !matches!(exit, Exit::Usage | Exit::Interrupted | Exit::Success)
             && !matches!(
@@ -191,6 +231,7 @@ impl Failure {
     /// What went wrong with a store over the network, as a word for programs.
     fn reason(&self) -> Option<&'static str> {
         match self {
+            Self::OfCache { failure, .. } => failure.reason(),
             Self::Larder(Error::Store(error)) => match &error.kind {
                 StoreErrorKind::Remote(error) => Some(error.kind.name()),
                 _ => None,
@@ -258,7 +299,12 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::AssetsGlob
         | Code::AssetsNoPlain
         | Code::AssetsNoPrefix
-        | Code::KeyTemplate => Exit::Usage,
+        | Code::KeyTemplate
+        | Code::ConfigUnreadable
+        | Code::ConfigMistake
+        | Code::NoSuchCache
+        | Code::NoCaches
+        | Code::SamePlace => Exit::Usage,
         Code::NoCacheDirectory
         | Code::AssetsNoBucket
         | Code::AssetsNoRepository
@@ -267,6 +313,7 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::AssetsNoPackages
         | Code::AssetsNoCommitHash
         | Code::AssetsPlainName
+        | Code::ConfigExists
         | Code::NothingThere
         | Code::Unreadable
         | Code::NotInCache

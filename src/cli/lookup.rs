@@ -7,34 +7,65 @@ use larder::restore::{Hit, newest_first};
 use serde_json::json;
 
 use super::args;
+use super::caches::{self, Wanted};
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson};
 use super::session::Session;
 
 pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, Failure> {
-    let keys = session.keys(arguments.find.key.as_ref())?;
+    let wanted = match Wanted::of(session, arguments.find.key.as_ref(), &arguments.caches)? {
+        Wanted::Keys(_) if !arguments.caches.is_empty() => return Err(Failure::KeyAndCaches),
+        Wanted::Keys(keys) => {
+            let keys = keys.into_iter().map(|rendered| rendered.key).collect();
+            vec![(None, keys, session.restore_keys(&arguments.find.restore_keys)?)]
+        }
+        Wanted::Caches(caches) => caches
+            .into_iter()
+            .map(|named| {
+                let more = &arguments.find.restore_keys;
+                let restore_keys = [named.restore_keys.as_slice(), more].concat();
+                (Some(named.cache.name.as_str()), vec![named.key.key], restore_keys)
+            })
+            .collect(),
+    };
     let store = session.store_for_reading()?;
     let repository = Repository::open(store.clone())?;
-    let found = match &repository {
-        Some(repository) => find(repository, session, &keys, &arguments.find.restore_keys)?,
-        None => None,
-    };
+    let mut has_miss = false;
+    for (cache, keys, restore_keys) in wanted {
+        let found = match &repository {
+            Some(repository) => find(repository, session, &keys, &restore_keys)?,
+            None => None,
+        };
+        has_miss |= found.is_none();
+        tell(session, cache, found, &RequestsJson::of(&store));
+    }
+    Ok(caches::exit(has_miss))
+}
+
+fn tell(
+    session: &Session,
+    cache: Option<&str>,
+    found: Option<(Hit, Key)>,
+    requests: &RequestsJson,
+) {
     session.done();
     let hit = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit);
     let key = found.map(|(_, key)| key);
     if session.json {
-        let requests = RequestsJson::of(&store);
-        output::json(
-            &json!({ "hit": hit, "key": key, "scope": session.scope, "requests": requests }),
-        );
-    } else if !session.quiet {
-        match (hit, key) {
-            (Hit::Exact, Some(key)) => output::line(format_args!("exact {key}")),
-            (Hit::Prefix, Some(key)) => output::line(format_args!("prefix {key}")),
-            _ => output::line("miss"),
+        let scope = &session.scope;
+        let mut result = json!({ "hit": hit, "key": key, "scope": scope, "requests": requests });
+        if let Some(cache) = cache {
+            result["cache"] = cache.into();
         }
+        output::json(&result);
+    } else if !session.quiet {
+        let text = match (hit, key) {
+            (Hit::Exact, Some(key)) => format!("exact {key}"),
+            (Hit::Prefix, Some(key)) => format!("prefix {key}"),
+            _ => "miss".to_owned(),
+        };
+        session.tell(cache, &text);
     }
-    Ok(if hit == Hit::Miss { Exit::Miss } else { Exit::Success })
 }
 
 /// As `restore` finds a key, but without fetching any manifest.

@@ -23,6 +23,7 @@ use super::exit::{Failure, exit_of};
 use super::progress::describe;
 use super::{args, misread};
 use crate::assets::{AssetsFailure, Sources, Step};
+use crate::config::{Config, ConfigError};
 use crate::git::NotUsable;
 use crate::keys::{self, KeyError};
 use crate::plugin::InvalidSetting;
@@ -53,6 +54,33 @@ fn misread_template() -> KeyError {
     engine.render("npm-{{ hsah('package-lock.json') }}").expect_err("there is no hsah()")
 }
 
+/// What a configuration file with a mistake gives.
+fn misread_config() -> ConfigError {
+    let place = tempfile::tempdir().expect("there is room for a file");
+    let text = "[cache.npm]\nkye = \"npm-{{ os }}\"\npaths = [\"node_modules\"]\n";
+    std::fs::write(place.path().join("larder.toml"), text).expect("it can be written");
+    let read = Config::read(Path::new("larder.toml"), place.path(), None);
+    read.expect_err("there is no setting kye")
+}
+
+fn next_config(error: &ConfigError) -> Option<ConfigError> {
+    Some(match error {
+        ConfigError::Unreadable { .. } => misread_config(),
+        ConfigError::Mistake(_) => ConfigError::NoSuchCache {
+            name: "nmp".into(),
+            path: "larder.toml".into(),
+            known: vec!["npm".into(), "pip".into()],
+        },
+        ConfigError::NoSuchCache { .. } => ConfigError::NoCaches("larder.toml".into()),
+        ConfigError::NoCaches(_) => ConfigError::SamePlace {
+            first: "npm".into(),
+            second: "tools".into(),
+            path: "node_modules".into(),
+        },
+        ConfigError::SamePlace { .. } => return None,
+    })
+}
+
 /// What follows a failure in the list of all.
 fn next(failure: &Failure) -> Option<Failure> {
     Some(match failure {
@@ -63,7 +91,18 @@ fn next(failure: &Failure) -> Option<Failure> {
             why: "error parsing glob '[z-a]': invalid range; 'z' > 'a'".into(),
         },
         Failure::Exclude { .. } => Failure::NoKey,
-        Failure::NoKey => InvalidSetting::NoSystem.into(),
+        Failure::NoKey => Failure::NoPaths,
+        Failure::NoPaths => Failure::KeyAndCaches,
+        Failure::KeyAndCaches => ConfigError::NoCaches("larder.toml".into()).into(),
+        Failure::Config(_) => Failure::ConfigExists("larder.toml".into()),
+        Failure::ConfigExists(_) => Failure::InConfig {
+            path: "larder.toml".into(),
+            line: 2,
+            setting: "key",
+            error: Box::new(misread_template()),
+        },
+        Failure::InConfig { .. } => Failure::NoMount("node_modules".into()).of_cache("npm"),
+        Failure::OfCache { .. } => InvalidSetting::NoSystem.into(),
         Failure::Setting(_) => Failure::Assets(AssetsFailure::NoPlain),
         Failure::Assets(_) => misread_template().into(),
         Failure::Template(_) => Failure::NoMount("node_modules".into()),
@@ -202,7 +241,7 @@ const MISREAD: [&str; 8] = [
     "larder save --kye npm-linux node_modules",
     "larder save --key npm-linux --compression-level 99 node_modules",
     "larder flush --age soon",
-    "larder save --key npm-linux",
+    "larder diff npm-linux",
     "larder save --key npm-linux --ttl 3d --pin node_modules",
     "larder list --scope=",
     "larder list \u{1}",
@@ -219,7 +258,7 @@ fn arguments(line: &str) -> Vec<std::ffi::OsString> {
 #[test]
 fn command_lines() {
     let texts = MISREAD.map(|line| {
-        let error = args::parse(arguments(line)).expect_err("the line has a mistake");
+        let error = args::parse(&arguments(line)).expect_err("the line has a mistake");
         let code = misread::code(&error).expect("mistakes have codes");
         let text = misread::with_code(&error.render().to_string(), code);
         format!("{}\nexit code: {}\n", text.trim_end(), exit_of(code) as u8)
@@ -230,6 +269,12 @@ fn command_lines() {
 #[test]
 fn commands() {
     insta::assert_snapshot!(render_all(successors(Some(Error::Interrupted.into()), next)));
+}
+
+#[test]
+fn configuration_files() {
+    let first = ConfigError::Unreadable { path: "larder.tml".into(), error: io_error() };
+    insta::assert_snapshot!(render_all(successors(Some(first), next_config).map(Failure::from)));
 }
 
 #[test]

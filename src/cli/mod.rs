@@ -3,7 +3,9 @@
 
 mod args;
 mod assets;
+mod caches;
 mod completions;
+mod config;
 mod delete;
 mod diff;
 mod doctor;
@@ -11,6 +13,7 @@ mod du;
 mod entries;
 mod exit;
 mod flush;
+mod init;
 mod key;
 mod list;
 mod lookup;
@@ -24,6 +27,7 @@ mod progress;
 mod restore;
 mod save;
 mod session;
+mod settings;
 mod show;
 mod stats;
 mod verify;
@@ -35,7 +39,7 @@ use session::Session;
 
 /// Runs the command that the process was called for.
 pub(crate) fn run() -> Exit {
-    let arguments = match args::parse(plugin::arguments(std::env::args_os())) {
+    let arguments = match args::parse(&plugin::arguments(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) => return misread::report(&error),
     };
@@ -91,7 +95,7 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
             Ok(Prepared::of(global, move |session| save::run(session, &arguments))?.transferring())
         }
         Command::Restore(arguments) => {
-            let work = |session: &_| restore::run(session, arguments);
+            let work = move |session: &_| restore::run(session, &arguments);
             Ok(Prepared::of(global, work)?.transferring())
         }
         Command::Lookup(arguments) => Prepared::of(global, move |on| lookup::run(on, &arguments)),
@@ -107,6 +111,8 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Completions(arguments) => completions::prepare(global, &arguments),
         Command::Man(arguments) => man::prepare(global, arguments),
         Command::Key(arguments) => key::prepare(global, arguments),
+        Command::Init(arguments) => init::prepare(global, arguments),
+        Command::Config => config::prepare(global),
         Command::Plugin(arguments) => plugin::prepare(global, &arguments),
         Command::Assets(arguments) => assets::prepare(global, arguments.step),
     }

@@ -27,6 +27,11 @@ impl RequestsJson {
         let estimated_usd = sent.map(|sent| sent.dollars());
         Self { asked: store.requests(), sent, estimated_usd }
     }
+
+    /// Without what went over the network, where others share the connection.
+    pub(super) fn asked(asked: Requests) -> Self {
+        Self { asked, sent: None, estimated_usd: None }
+    }
 }
 
 /// A number of bytes, as in `601.5 MB`.

@@ -206,7 +206,7 @@ fn bring_back(session: &Session, key: &Key, path: Option<&Path>) -> Result<Hit, 
     request.refresh_after = session.refresh_after();
     request.records = session.records(&args::Record { no_stat_record: false });
     request.tier = session.tier_by_environment()?;
-    match restore::carry_out(session, &request, summarize) {
+    match restore::carry_out(session, &request, summary) {
         Ok(report) => Ok(report.hit),
         Err(Failure::Larder(error)) if error.is_damage() => {
             session.warn(Warning::IgnoredDamage { error: error.to_string() });
@@ -223,10 +223,10 @@ fn bring_back(session: &Session, key: &Key, path: Option<&Path>) -> Result<Hit, 
     }
 }
 
-fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
+fn summary(request: &RestoreRequest, report: &RestoreReport, took: &str) -> String {
     match (report.hit, request.keys.first()) {
-        (Hit::Miss, Some(key)) => output::line(format_args!("There is no cache for {key}")),
-        _ => restore::summarize(request, report, took),
+        (Hit::Miss, Some(key)) => format!("There is no cache for {key}"),
+        _ => restore::summary(request, report, took),
     }
 }
 

@@ -1,17 +1,32 @@
 //! `larder restore`.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
 use larder::ids::Key;
 use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, restore};
+use larder::store::Metered;
+use larder::tier::Tier;
 use serde::Serialize;
 
 use super::args;
+use super::caches::{self, Named, Wanted};
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson, bytes, count, seconds, things};
 use super::session::Session;
+use crate::keys::Rendered;
 
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Json<'a> {
+    command: &'static str,
+    /// Its name in the configuration file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'a str>,
+    /// When it ended.
+    time: u64,
     hit: Hit,
     key: Option<&'a str>,
     scope: &'a str,
@@ -26,25 +41,74 @@ struct Json<'a> {
     seconds: f64,
 }
 
-pub(super) fn run(session: &Session, arguments: args::Restore) -> Result<Exit, Failure> {
+pub(super) fn run(session: &Session, arguments: &args::Restore) -> Result<Exit, Failure> {
     let fail_on_miss = arguments.fail_on_miss;
-    let keys = session.keys(arguments.find.key.as_ref())?;
-    let request = request(session, arguments, keys)?;
-    let report = carry_out(session, &request, summarize)?;
-    Ok(if report.hit == Hit::Miss && fail_on_miss { Exit::Miss } else { Exit::Success })
+    let has_miss = match Wanted::of(session, arguments.find.key.as_ref(), &arguments.paths)? {
+        Wanted::Keys(keys) => {
+            let request = request(session, arguments, keys)?;
+            carry_out(session, &request, summary)?.hit == Hit::Miss
+        }
+        Wanted::Caches(caches) => restore_caches(session, arguments, caches)?,
+    };
+    Ok(caches::exit(has_miss && fail_on_miss))
 }
 
-/// Restores, and tells what came of it, in lines that `summarize` prints.
+/// Restores, and tells what came of it, in lines that `summary` gives.
 pub(super) fn carry_out(
     session: &Session,
     request: &RestoreRequest,
-    summarize: impl FnOnce(&RestoreRequest, &RestoreReport, &str),
+    summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
 ) -> Result<RestoreReport, Failure> {
     let store = session.store_for_reading()?;
     let report = restore(store.clone(), request, session.context())?;
     let took = session.done();
+    tell(session, None, request, &report, (RequestsJson::of(&store), took), summary);
+    session.tell_requests(&store);
+    Ok(report)
+}
+
+/// Restores several caches of the configuration file. Gives whether one of them is a
+/// miss.
+fn restore_caches(
+    session: &Session,
+    arguments: &args::Restore,
+    caches: Vec<Named<'_>>,
+) -> Result<bool, Failure> {
+    let tier = session.tier(&arguments.local_cache)?;
+    let requests = caches.into_iter().map(|named| {
+        (named.cache.name.as_str(), request_of(session, arguments, named, tier.clone()))
+    });
+    let store = session.store_for_reading()?;
+    let has_miss = AtomicBool::new(false);
+    let done = caches::each(session, requests.collect(), |name, request, context| {
+        let began = Instant::now();
+        let counted = Arc::new(Metered::new(store.clone()));
+        let report = restore(counted.clone(), &request, context)?;
+        if report.hit == Hit::Miss {
+            has_miss.store(true, Ordering::Relaxed);
+        }
+        let cost = (RequestsJson::asked(counted.requests()), began.elapsed());
+        tell(session, Some(name), &request, &report, cost, summary);
+        Ok(())
+    });
+    session.done();
+    session.tell_requests(&store);
+    done.map(|()| has_miss.into_inner())
+}
+
+fn tell(
+    session: &Session,
+    cache: Option<&str>,
+    request: &RestoreRequest,
+    report: &RestoreReport,
+    (requests, took): (RequestsJson, Duration),
+    summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
+) {
     if session.json {
         output::json(&Json {
+            command: "restore",
+            cache,
+            time: output::unix(SystemTime::now()),
             hit: report.hit,
             key: report.key.as_ref().map(Key::as_str),
             scope: request.scope.as_str(),
@@ -55,52 +119,77 @@ pub(super) fn carry_out(
             fetched_bytes: report.fetched_bytes,
             local_cache_bytes: report.local_cache_bytes,
             removed: report.removed,
-            requests: RequestsJson::of(&store),
+            requests,
             seconds: took.as_secs_f64(),
         });
     } else if !session.quiet {
-        summarize(request, &report, &seconds(took));
+        session.tell(cache, &summary(request, report, &seconds(took)));
     }
-    session.tell_requests(&store);
-    Ok(report)
 }
 
 fn request(
     session: &Session,
-    arguments: args::Restore,
-    keys: Vec<Key>,
+    arguments: &args::Restore,
+    keys: Vec<Rendered>,
 ) -> Result<RestoreRequest, Failure> {
-    let records = session.records(&arguments.record);
-    let tier = session.tier(&arguments.local_cache)?;
+    let keys = keys.into_iter().map(|rendered| rendered.key).collect();
+    let working_directory = &session.surroundings.working_directory;
+    let destination = destination(session, arguments, working_directory);
     Ok(RestoreRequest {
-        scope: session.scope.clone(),
-        keys,
-        restore_keys: arguments.find.restore_keys,
-        destination: match arguments.to {
-            Some(directory) => {
-                // The same place has the same record, however it is named.
-                Destination::Below(session.surroundings.locate(&directory).location)
-            }
-            None => Destination::Original {
-                working_directory: session.surroundings.working_directory.clone(),
-                home: session.surroundings.home.clone(),
-            },
-        },
+        restore_keys: session.restore_keys(&arguments.find.restore_keys)?,
         paths: arguments.paths.iter().map(|path| session.selection(path)).collect(),
-        trusted: vec![],
         delete_extra: arguments.delete_extra,
         owner: arguments.owner,
         xattrs: arguments.xattrs,
         refresh_after: session.refresh_after(),
-        records,
-        tier,
+        records: session.records(&arguments.record),
+        tier: session.tier(&arguments.local_cache)?,
+        ..RestoreRequest::new(session.scope.clone(), keys, destination)
     })
 }
 
-pub(super) fn summarize(request: &RestoreRequest, report: &RestoreReport, took: &str) {
+/// The same for a cache of the configuration file: flags add to what it says there.
+fn request_of(
+    session: &Session,
+    arguments: &args::Restore,
+    named: Named<'_>,
+    tier: Option<Arc<Tier>>,
+) -> RestoreRequest {
+    let Named { cache, key, restore_keys, directory, .. } = named;
+    let destination = destination(session, arguments, directory);
+    RestoreRequest {
+        restore_keys: [restore_keys.as_slice(), &arguments.find.restore_keys].concat(),
+        delete_extra: arguments.delete_extra || cache.delete_extra,
+        owner: arguments.owner || cache.owner,
+        xattrs: arguments.xattrs || cache.xattrs,
+        refresh_after: session.refresh_after(),
+        records: session.records(&arguments.record),
+        tier,
+        ..RestoreRequest::new(session.scope.clone(), vec![key.key], destination)
+    }
+}
+
+/// Where caches go that were saved in a working directory.
+fn destination(
+    session: &Session,
+    arguments: &args::Restore,
+    working_directory: &Path,
+) -> Destination {
+    match &arguments.to {
+        // The same place has the same record, however it is named.
+        Some(directory) => Destination::Below(session.surroundings.locate(directory).location),
+        None => Destination::Original {
+            working_directory: working_directory.to_owned(),
+            home: session.surroundings.home.clone(),
+        },
+    }
+}
+
+/// What came of it, in lines.
+pub(super) fn summary(request: &RestoreRequest, report: &RestoreReport, took: &str) -> String {
     let wanted = request.keys.iter().map(Key::as_str).collect::<Vec<_>>().join(", ");
     let Some(key) = report.key.as_ref().filter(|_| report.hit != Hit::Miss) else {
-        return output::line(format_args!("there is no cache for {wanted} ({took})"));
+        return format!("there is no cache for {wanted} ({took})");
     };
     let how = match report.hit {
         Hit::Exact => String::new(),
@@ -108,11 +197,6 @@ pub(super) fn summarize(request: &RestoreRequest, report: &RestoreReport, took: 
             format!(" (the newest for a prefix; {wanted} is not there)")
         }
     };
-    output::line(format_args!(
-        "restored {key}{how}: {}, {}",
-        things(report.files, "file"),
-        bytes(report.raw_bytes)
-    ));
     let removed = match report.removed {
         0 => String::new(),
         number => format!(", removed {}", things(number, "extra entry")),
@@ -121,9 +205,11 @@ pub(super) fn summarize(request: &RestoreRequest, report: &RestoreReport, took: 
         0 => String::new(),
         kept => format!(", took {} from the local cache", bytes(kept)),
     };
-    output::line(format_args!(
-        "fetched {}{kept}, {} in place already{removed}, {took}",
+    format!(
+        "restored {key}{how}: {}, {}\nfetched {}{kept}, {} in place already{removed}, {took}",
+        things(report.files, "file"),
+        bytes(report.raw_bytes),
         bytes(report.fetched_bytes),
         count(report.files_unchanged),
-    ));
+    )
 }

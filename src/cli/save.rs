@@ -1,19 +1,33 @@
 //! `larder save`.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use larder::compression;
 use larder::files::WalkOptions;
 use larder::format::Lifetime;
 use larder::ids::Key;
+use larder::repository::Repository;
 use larder::save::{SaveReport, SaveRequest, save};
+use larder::store::Metered;
+use larder::tier::Tier;
 use serde::Serialize;
 
 use super::args;
+use super::caches::{self, Named, Wanted};
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson, bytes, count, seconds, things};
-use super::session::Session;
+use super::session::{CountedStore, Session};
 
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Json<'a> {
+    command: &'static str,
+    /// Its name in the configuration file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'a str>,
+    /// When it ended.
+    time: u64,
     key: &'a str,
     scope: &'a str,
     files: u64,
@@ -33,10 +47,17 @@ struct Json<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Failure> {
-    let mut keys = session.keys(arguments.key.as_ref())?;
-    let others = keys.split_off(1);
-    let request = request(session, arguments, keys.remove(0))?;
-    carry_out(session, request, others)
+    match Wanted::of(session, arguments.key.as_ref(), &arguments.paths)? {
+        Wanted::Keys(keys) => {
+            if arguments.paths.is_empty() {
+                return Err(Failure::NoPaths);
+            }
+            let mut keys: Vec<Key> = keys.into_iter().map(|rendered| rendered.key).collect();
+            let others = keys.split_off(1);
+            carry_out(session, request(session, arguments, keys.remove(0))?, others)
+        }
+        Wanted::Caches(caches) => save_caches(session, arguments, caches),
+    }
 }
 
 /// Saves under a key, and the same under others, and tells what came of it.
@@ -45,8 +66,7 @@ pub(super) fn carry_out(
     mut request: SaveRequest,
     others: Vec<Key>,
 ) -> Result<Exit, Failure> {
-    let store =
-        if request.dry_run { session.store_for_reading()? } else { session.store_for_writing()? };
+    let store = store(session, request.dry_run)?;
     let report = save(store.clone(), &request, session.context())?;
     // The same under the other names: the store has all chunks by now, and the
     // stat record knows the files.
@@ -58,8 +78,59 @@ pub(super) fn carry_out(
     request.key = first;
     session.tell_lack(&store);
     let took = session.done();
+    tell(session, None, &request, &report, RequestsJson::of(&store), took);
+    session.tell_requests(&store);
+    Ok(Exit::Success)
+}
+
+/// Saves several caches of the configuration file.
+fn save_caches(
+    session: &Session,
+    arguments: &args::Save,
+    caches: Vec<Named<'_>>,
+) -> Result<Exit, Failure> {
+    let tier = session.tier(&arguments.local_cache)?;
+    let requests = caches.into_iter().map(|named| {
+        let name = named.cache.name.as_str();
+        Ok((name, request_of(session, arguments, named, tier.clone())?))
+    });
+    let requests = requests.collect::<Result<Vec<_>, Failure>>()?;
+    let store = store(session, arguments.dry_run)?;
+    if !arguments.dry_run {
+        // Before they all make it.
+        Repository::create(store.clone())?;
+    }
+    let done = caches::each(session, requests, |name, request, context| {
+        let began = Instant::now();
+        let counted = Arc::new(Metered::new(store.clone()));
+        let report = save(counted.clone(), &request, context)?;
+        let requests = RequestsJson::asked(counted.requests());
+        tell(session, Some(name), &request, &report, requests, began.elapsed());
+        Ok(())
+    });
+    session.tell_lack(&store);
+    session.done();
+    session.tell_requests(&store);
+    done.map(|()| Exit::Success)
+}
+
+fn store(session: &Session, dry_run: bool) -> Result<CountedStore, Failure> {
+    if dry_run { session.store_for_reading() } else { session.store_for_writing() }
+}
+
+fn tell(
+    session: &Session,
+    cache: Option<&str>,
+    request: &SaveRequest,
+    report: &SaveReport,
+    requests: RequestsJson,
+    took: Duration,
+) {
     if session.json {
         output::json(&Json {
+            command: "save",
+            cache,
+            time: output::unix(SystemTime::now()),
             key: request.key.as_str(),
             scope: request.scope.as_str(),
             files: report.files,
@@ -71,76 +142,119 @@ pub(super) fn carry_out(
             uploaded_bytes: report.uploaded_bytes,
             reused_chunks: report.reused_chunks,
             packs_written: report.packs_written,
-            requests: RequestsJson::of(&store),
+            requests,
             already_there: report.already_there,
             unchanged: report.unchanged,
             dry_run: request.dry_run,
             seconds: took.as_secs_f64(),
         });
     } else if !session.quiet {
-        summarize(&request, &report, &seconds(took));
+        session.tell(cache, &summary(request, report, &seconds(took)));
     }
-    session.tell_requests(&store);
-    Ok(Exit::Success)
 }
 
 fn request(session: &Session, arguments: &args::Save, key: Key) -> Result<SaveRequest, Failure> {
-    let mut exclude = None;
-    if !arguments.exclude.is_empty() {
-        let globs = arguments.exclude.iter().map(String::as_str);
-        exclude = Some(
-            larder::files::excludes(globs)
-                .map_err(|(value, why)| Failure::Exclude { value, why })?,
-        );
-    }
     let paths = arguments.paths.iter().map(std::path::PathBuf::as_path);
+    let globs = arguments.exclude.iter().map(String::as_str);
     Ok(SaveRequest {
-        scope: session.scope.clone(),
-        key,
-        sources: session.surroundings.mounts(paths),
-        walk: WalkOptions { exclude, owner: arguments.owner, xattrs: arguments.xattrs },
-        level: arguments.compression_level,
+        walk: WalkOptions {
+            exclude: excluded(globs)?,
+            owner: arguments.owner,
+            xattrs: arguments.xattrs,
+        },
+        level: arguments.compression_level.unwrap_or(compression::DEFAULT_LEVEL),
         if_absent: arguments.if_absent,
         dry_run: arguments.dry_run,
         allow_missing: arguments.allow_missing,
         skip_unreadable: arguments.skip_unreadable,
         reuse: !arguments.no_reuse,
         check_packs: arguments.check_packs,
-        lifetime: match (arguments.pin, arguments.ttl) {
-            (true, _) => Lifetime::Pinned,
-            (false, Some(ttl)) => Lifetime::For(ttl),
-            (false, None) => Lifetime::ByPolicy,
-        },
+        lifetime: lifetime(arguments).unwrap_or_default(),
         refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),
         tier: session.tier(&arguments.local_cache)?,
+        ..SaveRequest::new(session.scope.clone(), key, session.surroundings.mounts(paths))
     })
 }
 
-fn summarize(request: &SaveRequest, report: &SaveReport, took: &str) {
+/// The same for a cache of the configuration file: flags add to what it says there, or
+/// take its place.
+fn request_of(
+    session: &Session,
+    arguments: &args::Save,
+    named: Named<'_>,
+    tier: Option<Arc<Tier>>,
+) -> Result<SaveRequest, Failure> {
+    let Named { cache, key, sources, .. } = named;
+    let written = cache.exclude.iter().map(|written| written.value.as_str());
+    let globs = written.chain(arguments.exclude.iter().map(String::as_str));
+    Ok(SaveRequest {
+        walk: WalkOptions {
+            exclude: excluded(globs)?,
+            owner: arguments.owner || cache.owner,
+            xattrs: arguments.xattrs || cache.xattrs,
+        },
+        level: arguments
+            .compression_level
+            .or(cache.compression_level)
+            .unwrap_or(compression::DEFAULT_LEVEL),
+        if_absent: arguments.if_absent || cache.if_absent,
+        dry_run: arguments.dry_run,
+        allow_missing: arguments.allow_missing || cache.allow_missing,
+        skip_unreadable: arguments.skip_unreadable || cache.skip_unreadable,
+        reuse: !arguments.no_reuse,
+        check_packs: arguments.check_packs || cache.check_packs,
+        lifetime: lifetime(arguments).unwrap_or(cache.lifetime),
+        refresh_after: session.refresh_after(),
+        records: session.records(&arguments.record),
+        tier,
+        ..SaveRequest::new(session.scope.clone(), key.key, sources)
+    })
+}
+
+fn excluded<'a>(
+    globs: impl Iterator<Item = &'a str>,
+) -> Result<Option<larder::files::Excludes>, Failure> {
+    let globs: Vec<&str> = globs.collect();
+    if globs.is_empty() {
+        return Ok(None);
+    }
+    let excluded = larder::files::excludes(globs);
+    excluded.map(Some).map_err(|(value, why)| Failure::Exclude { value, why })
+}
+
+/// How long flags say that the cache lives.
+fn lifetime(arguments: &args::Save) -> Option<Lifetime> {
+    match (arguments.pin, arguments.ttl) {
+        (true, _) => Some(Lifetime::Pinned),
+        (false, Some(ttl)) => Some(Lifetime::For(ttl)),
+        (false, None) => None,
+    }
+}
+
+/// What came of it, in lines.
+fn summary(request: &SaveRequest, report: &SaveReport, took: &str) -> String {
     let key = &request.key;
     if report.already_there {
-        return output::line(format_args!("{key} exists already; nothing was saved ({took})"));
+        return format!("{key} exists already; nothing was saved ({took})");
     }
     let size = format!("{}, {}", things(report.files, "file"), bytes(report.raw_bytes));
     let verb = if request.dry_run { "would save" } else { "saved" };
     if report.unchanged {
-        output::line(format_args!("{key} is unchanged: {size}"));
         let read = if report.files_read == 0 {
             "no file".to_owned()
         } else {
             things(report.files_read, "file")
         };
-        return output::line(format_args!("nothing was uploaded, {read} read, {took}"));
+        return format!("{key} is unchanged: {size}\nnothing was uploaded, {read} read, {took}");
     }
-    output::line(format_args!("{verb} {key}: {size}"));
-    let verb = if request.dry_run { "would upload" } else { "uploaded" };
-    output::line(format_args!(
-        "{verb} {} ({} of {}), reused {} of {}, {took}",
+    let upload = if request.dry_run { "would upload" } else { "uploaded" };
+    format!(
+        "{verb} {key}: {size}\n{upload} {} ({} of {}), reused {} of {}, {took}",
         bytes(report.uploaded_bytes),
         things(report.new_chunks, "new chunk"),
         bytes(report.new_raw_bytes),
         count(report.reused_chunks),
         things(report.chunks, "chunk"),
-    ));
+    )
 }

@@ -1,13 +1,12 @@
 //! What all commands share: the store, the surroundings, progress, and stopping.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use larder::files;
-use larder::ids::{Key, Scope};
+use larder::ids::Scope;
 use larder::mounts::Surroundings;
 use larder::progress::{Context, Progress as _, Warning};
 use larder::records::Records;
@@ -16,10 +15,13 @@ use larder::restore::Selection;
 use larder::store::{InvalidLocation, Metered, Patience, S3Config, S3Store, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
 
-use super::args::{self, Global, LocalCache, Record};
+use super::args::{self, Global, KeyText, LocalCache, Record};
 use super::exit::{Exit, Failure};
+use super::output;
 use super::progress::Display;
-use crate::keys;
+use super::settings::{self, Origin, Settings};
+use crate::config::Config;
+use crate::keys::{self, Engine, Rendered};
 
 /// One run of the program.
 #[derive(Debug)]
@@ -30,6 +32,10 @@ pub(super) struct Session {
     pub(super) verbose: u8,
     pub(super) ignore_error: bool,
     pub(super) surroundings: Surroundings,
+    /// The configuration file, for commands that go by one.
+    config: Option<Config>,
+    /// Whether the store is that of the file.
+    has_store_of_file: bool,
     location: StoreLocation,
     cache_directory: Option<PathBuf>,
     display: Display,
@@ -39,7 +45,7 @@ pub(super) struct Session {
     timed_out: Arc<AtomicBool>,
     began: Instant,
     /// When the part of the work began that is going on.
-    part_began: Cell<Instant>,
+    part_began: Mutex<Instant>,
 }
 
 /// How long after its time a command may still speak to the store: as long as one
@@ -50,16 +56,20 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 pub(super) type CountedStore = Arc<Metered<Arc<dyn Store>>>;
 
 impl Session {
-    /// The run that the flags ask for.
-    pub(super) fn open(global: Global) -> Result<Self, Failure> {
-        let location = match &global.store {
-            Some(text) => text.parse()?,
-            None => {
-                let caches = cache_directory().ok_or(Failure::NoCacheDirectory)?;
-                StoreLocation::directory(caches.join("store"))
-            }
-        };
-        Self::open_at(location, global)
+    /// The run that the flags, and else the configuration file, ask for.
+    pub(super) fn open(mut global: Global) -> Result<Self, Failure> {
+        let Surroundings { working_directory, home, .. } = surroundings()?;
+        let config = settings::read_config(&global, &working_directory, home.as_deref())?;
+        let caches = cache_directory();
+        let settings =
+            Settings::resolve(&global, config.as_ref(), home.as_deref(), caches.as_deref())?;
+        global.scope = Some(settings.scope.value);
+        global.threads = settings.threads.value;
+        global.timeout = settings.timeout.value;
+        global.ignore_error = Some(settings.ignore_error.value);
+        let has_store_of_file = matches!(settings.store.origin, Origin::File(_));
+        let session = Self::open_at(settings.store.value, global)?;
+        Ok(Self { config, has_store_of_file, ..session })
     }
 
     /// The run that the flags ask for, if it has nothing to do with a store: then
@@ -82,7 +92,7 @@ impl Session {
         if let Some(timeout) = global.timeout {
             stop_after(timeout, &stop, &timed_out);
         }
-        let ignore_error = global.ignore_error
+        let ignore_error = global.ignore_error.unwrap_or(false)
             || matches!(&location, StoreLocation::S3(config) if config.ignore_error);
         if global.verbose > 1 {
             // No secret is in it: they hide themselves.
@@ -95,12 +105,14 @@ impl Session {
             }
         }
         Ok(Self {
-            scope: global.scope.unwrap_or_else(default_scope),
+            scope: global.scope.unwrap_or_else(settings::default_scope),
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
             ignore_error,
             surroundings,
+            config: None,
+            has_store_of_file: false,
             location,
             cache_directory: cache_directory(),
             display,
@@ -108,7 +120,7 @@ impl Session {
             timeout: global.timeout,
             timed_out,
             began: Instant::now(),
-            part_began: Cell::new(Instant::now()),
+            part_began: Mutex::new(Instant::now()),
         })
     }
 
@@ -167,21 +179,41 @@ impl Session {
         Patience { deadline, stop: Arc::clone(&self.stop) }
     }
 
+    /// The configuration file, for commands that go by one.
+    pub(super) fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
     /// The keys that are meant: what was given, or the names in the store's
-    /// location.
-    pub(super) fn keys(&self, given: Option<&Key>) -> Result<Vec<Key>, Failure> {
-        if let Some(key) = given {
-            return Ok(vec![key.clone()]);
+    /// location. None, if there is neither.
+    pub(super) fn keys(&self, given: Option<&KeyText>) -> Result<Vec<Rendered>, Failure> {
+        if let Some(KeyText(text)) = given {
+            let engine = Engine::new(self.key_surroundings());
+            return Ok(vec![match text.parse() {
+                Ok(key) if !keys::is_template(text) => Rendered::literal(key),
+                _ => engine.render(text)?,
+            }]);
         }
         let names = match &self.location {
-            StoreLocation::S3(config) => config.names.as_slice(),
+            // A file's caches have keys of their own.
+            StoreLocation::S3(config) if !self.has_store_of_file => config.names.as_slice(),
             _ => &[],
         };
-        let keys = names.iter().map(|name| {
-            name.parse().map_err(|_| Failure::from(InvalidLocation::value("name", name)))
+        let keys = names.iter().map(|name| match name.parse() {
+            Ok(key) => Ok(Rendered::literal(key)),
+            Err(_) => Err(Failure::from(InvalidLocation::value("name", name))),
         });
-        let keys = keys.collect::<Result<Vec<Key>, Failure>>()?;
-        if keys.is_empty() { Err(Failure::NoKey) } else { Ok(keys) }
+        keys.collect()
+    }
+
+    /// What keys may begin with instead, as given.
+    pub(super) fn restore_keys(&self, given: &[String]) -> Result<Vec<String>, Failure> {
+        let engine = Engine::new(self.key_surroundings());
+        let rendered = given.iter().map(|text| match keys::is_template(text) {
+            true => Ok(engine.render_text(text)?),
+            false => Ok(text.clone()),
+        });
+        rendered.collect()
     }
 
     /// Being stopped by the clock is not being stopped by the user.
@@ -201,10 +233,15 @@ impl Session {
         }
     }
 
-    /// What key templates can speak of.
+    /// What key templates can speak of, in the working directory.
     pub(super) fn key_surroundings(&self) -> keys::Surroundings {
+        self.key_surroundings_in(&self.surroundings.working_directory)
+    }
+
+    /// What key templates can speak of, in a directory.
+    pub(super) fn key_surroundings_in(&self, directory: &Path) -> keys::Surroundings {
         keys::Surroundings {
-            directory: self.surroundings.working_directory.clone(),
+            directory: directory.to_owned(),
             variables: std::env::vars_os().collect(),
             now: SystemTime::now(),
             os: std::env::consts::OS,
@@ -226,16 +263,20 @@ impl Session {
     /// Where chunks are kept on this machine, if that is wanted. An empty text
     /// turns off what the environment says.
     pub(super) fn tier(&self, wanted: &LocalCache) -> Result<Option<Arc<Tier>>, Failure> {
-        let Some(text) = wanted.local_cache.as_ref().filter(|text| !text.is_empty()) else {
-            return Ok(None);
+        let location = match &wanted.local_cache {
+            Some(text) if text.is_empty() => None,
+            Some(text) => Some(TierLocation::parse(text, self.surroundings.home.as_deref())?),
+            None => {
+                let written = self.config.as_ref().and_then(|file| file.local_cache.as_ref());
+                written.map(|written| written.value.clone())
+            }
         };
-        let location = TierLocation::parse(text, self.surroundings.home.as_deref())?;
-        Ok(Some(Arc::new(Tier::new(location))))
+        Ok(location.map(|location| Arc::new(Tier::new(location))))
     }
 
     /// The same, for those who have no flag for it.
     pub(super) fn tier_by_environment(&self) -> Result<Option<Arc<Tier>>, Failure> {
-        let local_cache = std::env::var("LARDER_LOCAL_CACHE").ok();
+        let local_cache = std::env::var(settings::LOCAL_CACHE).ok();
         self.tier(&LocalCache { local_cache })
     }
 
@@ -268,7 +309,18 @@ impl Session {
     /// or, if there is more of it, this part.
     pub(super) fn done(&self) -> Duration {
         self.display.clear();
-        self.part_began.replace(Instant::now()).elapsed()
+        let mut began = self.part_began.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *began, Instant::now()).elapsed()
+    }
+
+    /// Prints lines of a result; of several caches, with the name of the one.
+    pub(super) fn tell(&self, cache: Option<&str>, text: &str) {
+        let mut lines = vec![];
+        for line in text.lines() {
+            lines.push(cache.map_or(line.to_owned(), |name| format!("{name}: {line}")));
+        }
+        // At once: others tell of theirs meanwhile.
+        output::line(lines.join("\n"));
     }
 
     /// Tells of something that stops nothing.
@@ -292,8 +344,8 @@ impl Session {
                 requests.head,
                 requests.list,
                 requests.delete,
-                super::output::bytes(requests.bytes_read),
-                super::output::bytes(requests.bytes_written),
+                output::bytes(requests.bytes_read),
+                output::bytes(requests.bytes_written),
             );
             if let Some(sent) = store.wire_requests() {
                 anstream::eprintln!(
@@ -327,16 +379,12 @@ pub(super) fn surroundings() -> Result<Surroundings, Failure> {
     })
 }
 
-/// The scope of those who name none.
-fn default_scope() -> Scope {
-    "default".parse().expect("the name follows the rules")
-}
-
 fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 
-fn cache_directory() -> Option<PathBuf> {
+/// Where larder keeps what is this user's.
+pub(super) fn cache_directory() -> Option<PathBuf> {
     let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let caches = xdg.filter(|path| path.is_absolute()).or_else(|| {
         let below = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };

@@ -27,5 +27,5 @@ pub use opened::OpenFile;
 pub use read::{LargeReader, ReadOutcome, Seen, read_part, read_small};
 pub use stat::{FileStat, FileType, clock_granularity, now};
 pub use sys::raise_open_file_limit;
-pub use walk::{Skipped, WalkOptions, WalkSource, Walked, excludes, walk};
+pub use walk::{Excludes, Skipped, WalkOptions, WalkSource, Walked, excludes, walk};
 pub use write::{At, LargeFile, Metadata, copy_file, set_metadata, small_file, symlink};

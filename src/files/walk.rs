@@ -32,6 +32,9 @@ pub struct WalkSource {
     pub location: PathBuf,
 }
 
+/// What is left out of a walk.
+pub type Excludes = Gitignore;
+
 /// What these globs, in gitignore syntax, match. Paths are matched as they are
 /// recorded: relative to the working directory, the home directory or the root.
 ///
@@ -39,7 +42,7 @@ pub struct WalkSource {
 /// The glob that is wrong, and why.
 pub fn excludes<'a>(
     globs: impl IntoIterator<Item = &'a str>,
-) -> Result<Gitignore, (String, String)> {
+) -> Result<Excludes, (String, String)> {
     let mut builder = ignore::gitignore::GitignoreBuilder::new("");
     for glob in globs {
         builder.add_line(None, glob).map_err(|error| (glob.to_owned(), error.to_string()))?;
@@ -51,7 +54,7 @@ pub fn excludes<'a>(
 #[derive(Debug, Default)]
 pub struct WalkOptions {
     /// Left out, with all below; matched against paths as recorded.
-    pub exclude: Option<Gitignore>,
+    pub exclude: Option<Excludes>,
     /// Record owners.
     pub owner: bool,
     /// Record extended attributes.

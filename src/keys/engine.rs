@@ -71,9 +71,32 @@ impl Engine {
     /// What the template has that means nothing here; that the result is no key; files
     /// that cannot be read.
     pub(crate) fn render(&self, template: &str) -> Result<Rendered, KeyError> {
+        let (text, parts, unfit) = self.render_parts(template)?;
+        let key = text.parse::<Key>().map_err(|error| {
+            let why = format!("what it gives is an {error}");
+            Mistake::new(unfit.unwrap_or(0..template.len()), why).of(template)
+        })?;
+        Ok(Rendered { template: template.to_owned(), key, parts })
+    }
+
+    /// The text that a template gives where it makes no key.
+    ///
+    /// # Errors
+    /// What the template has that means nothing here; files that cannot be read.
+    pub(crate) fn render_text(&self, template: &str) -> Result<String, KeyError> {
+        let (text, ..) = self.render_parts(template)?;
+        Ok(text)
+    }
+
+    /// What a template gives, its parts, and the first expression in it that gives
+    /// characters which no key has.
+    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+    fn render_parts(
+        &self,
+        template: &str,
+    ) -> Result<(String, Vec<Part>, Option<Range<usize>>), KeyError> {
         let mut parts = vec![];
-        let mut key = String::new();
-        // What gives characters that no key has.
+        let mut text = String::new();
         let mut unfit = None;
         for piece in split(template).map_err(|mistake| mistake.of(template))? {
             let part = match piece {
@@ -86,14 +109,10 @@ impl Engine {
             {
                 unfit.get_or_insert(start..start + source.len());
             }
-            key.push_str(value);
+            text.push_str(value);
             parts.push(part);
         }
-        let key = key.parse::<Key>().map_err(|error| {
-            let why = format!("what it gives is an {error}");
-            Mistake::new(unfit.unwrap_or(0..template.len()), why).of(template)
-        })?;
-        Ok(Rendered { template: template.to_owned(), key, parts })
+        Ok((text, parts, unfit))
     }
 
     fn evaluate(&self, template: &str, source: &str, start: usize) -> Result<Part, KeyError> {

@@ -7,6 +7,8 @@ use std::ops::Range;
 use larder::code::Code;
 use larder::error::Error;
 
+use crate::excerpt::Excerpt;
+
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
@@ -80,17 +82,11 @@ pub(crate) struct Misread {
 impl fmt::Display for Misread {
     /// What is wrong, and below it the line where, with the place marked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Range { start, end } = self.mistake.range;
-        let line_start = self.template[..start].rfind('\n').map_or(0, |end| end + 1);
-        let line = self.template[line_start..].lines().next().unwrap_or_default();
+        let Mistake { range, why, .. } = &self.mistake;
+        let Excerpt { line, mark, .. } = Excerpt::new(&self.template, range.clone());
         if line.is_empty() {
-            return f.write_str(&self.mistake.why);
+            return f.write_str(why);
         }
-        let len = |text: &str| text.chars().count();
-        let marked = &self.template[start..end.min(line_start + line.len()).max(start)];
-        let shown: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let indent = len(&self.template[line_start..start]);
-        let carets = "^".repeat(len(marked).max(1));
-        write!(f, "{}\n  {shown}\n  {:indent$}{carets}", self.mistake.why, "")
+        write!(f, "{why}\n  {line}\n  {mark}")
     }
 }

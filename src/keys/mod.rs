@@ -64,6 +64,19 @@ pub(crate) struct Rendered {
     pub(crate) parts: Vec<Part>,
 }
 
+impl Rendered {
+    /// A key that is given as it is.
+    pub(crate) fn literal(key: Key) -> Self {
+        let text = key.as_str().to_owned();
+        Self { template: text.clone(), key, parts: vec![Part::Text { value: text }] }
+    }
+}
+
+/// Whether a text is a template, and not to be taken as it is.
+pub(crate) fn is_template(text: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|opening| text.contains(opening))
+}
+
 /// A part of a template and of its key, in the order of both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]

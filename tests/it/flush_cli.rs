@@ -29,11 +29,11 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
     hint: what a save has uploaded is condemned when the grace period is over: give a longer one, or say by --longest-save that all saves are shorter
     "#);
     insta::assert_snapshot!(say("save --key k --ttl 0s tree"), @"error[L0103]: invalid value '0s' for '--ttl <DURATION>': it must be longer than nothing");
-    insta::assert_snapshot!(say("save --key k --ttl 1d --pin tree"), @r#"
+    insta::assert_snapshot!(say("save --key k --ttl 1d --pin tree"), @"
     error[L0105]: the argument '--ttl <DURATION>' cannot be used with '--pin'
 
-    Usage: larder save --key <KEY> --ttl <DURATION> --store <LOCATION> <PATH>...
-    "#);
+    Usage: larder save --key <KEY> --ttl <DURATION> --store <LOCATION> <PATH|CACHE>...
+    ");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![cfg(unix)]
 
 mod cli;
+mod config;
 mod copy;
 mod damage;
 mod delta;

@@ -167,6 +167,8 @@ impl S3Store {
 
 impl Looked {
     /// Whether this is what a put would have made: with its nonce, if it has one.
+    /// Of plain objects, which have none, it is asked only when the upload is gone
+    /// that this put alone knows: length and metadata do.
     fn is_of(&self, put: &Put<'_>) -> bool {
         let found = self.told.metadata();
         let has = |(name, value)| found.is_some_and(|found| found.get(name) == Some(value));

@@ -1,0 +1,164 @@
+//! The caches of larder.toml that a command is about: each by its own key and settings,
+//! several at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use larder::error::Error;
+use larder::files::WalkSource;
+use larder::progress::Context;
+use larder::workers;
+
+use super::args::KeyText;
+use super::exit::{Exit, Failure};
+use super::session::Session;
+use crate::config::{Cache, Config, ConfigError, Written};
+use crate::keys::{Engine, KeyError, Rendered};
+
+/// How many are worked on at once: enough that one is fetched while another is written,
+/// few enough that their memory stays what a small runner has.
+const AT_ONCE: usize = 4;
+
+/// What a command is about.
+#[derive(Debug)]
+pub(super) enum Wanted<'a> {
+    /// Keys that were given, the first of them the one to go by.
+    Keys(Vec<Rendered>),
+    /// Caches of the configuration file.
+    Caches(Vec<Named<'a>>),
+}
+
+/// A cache of the configuration file, as it is now.
+#[derive(Debug)]
+pub(super) struct Named<'a> {
+    pub(super) cache: &'a Cache,
+    pub(super) key: Rendered,
+    pub(super) restore_keys: Vec<String>,
+    /// What it is relative to.
+    pub(super) directory: &'a Path,
+    /// Sorted, not overlapping.
+    pub(super) sources: Vec<WalkSource>,
+}
+
+impl<'a> Wanted<'a> {
+    /// The keys that were given; without one, the caches that the words name, or all.
+    pub(super) fn of(
+        session: &'a Session,
+        key: Option<&KeyText>,
+        words: &[impl AsRef<Path>],
+    ) -> Result<Self, Failure> {
+        let keys = session.keys(key)?;
+        if !keys.is_empty() {
+            return Ok(Self::Keys(keys));
+        }
+        let Some(config) = session.config() else { return Err(Failure::NoKey) };
+        let names: Vec<String> =
+            words.iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
+        let caches = config.choose(&names)?;
+        let named = caches.into_iter().map(|cache| Named::of(session, config, cache));
+        let named = named.collect::<Result<Vec<_>, Failure>>()?;
+        check_places(&named)?;
+        Ok(Self::Caches(named))
+    }
+}
+
+impl<'a> Named<'a> {
+    /// A cache, with what its templates give now.
+    pub(super) fn of(
+        session: &Session,
+        config: &'a Config,
+        cache: &'a Cache,
+    ) -> Result<Self, Failure> {
+        let engine = Engine::new(session.key_surroundings_in(&config.directory));
+        let of_line = |setting, line| {
+            move |error| match error {
+                KeyError::Larder(error) => Failure::Larder(error),
+                error => Failure::InConfig {
+                    path: config.path.clone(),
+                    line,
+                    setting,
+                    error: Box::new(error),
+                },
+            }
+        };
+        let texts = |setting, written: &[Written<String>]| {
+            let texts = written.iter().map(|Written { value, line }| {
+                engine.render_text(value).map_err(of_line(setting, *line))
+            });
+            texts.collect::<Result<Vec<String>, Failure>>()
+        };
+        let Written { value, line } = &cache.key;
+        let paths: Vec<PathBuf> =
+            texts("paths", &cache.paths)?.into_iter().map(PathBuf::from).collect();
+        let surroundings = session.surroundings.at(&config.directory);
+        Ok(Self {
+            cache,
+            key: engine.render(value).map_err(of_line("key", *line))?,
+            restore_keys: texts("restore-keys", &cache.restore_keys)?,
+            directory: &config.directory,
+            sources: surroundings.mounts(paths.iter().map(PathBuf::as_path)),
+        })
+    }
+}
+
+/// That no place belongs to two caches: what one of them restores, the other would
+/// replace.
+fn check_places(named: &[Named<'_>]) -> Result<(), Failure> {
+    let mut places: Vec<(&Path, &str)> = vec![];
+    for Named { cache, sources, .. } in named {
+        places.extend(sources.iter().map(|it| (it.location.as_path(), cache.name.as_str())));
+    }
+    places.sort_unstable();
+    for pair in places.windows(2) {
+        let [(outer, first), (inner, second)] = pair else { continue };
+        if inner.starts_with(outer) {
+            let (first, second) = ((*first).to_owned(), (*second).to_owned());
+            let path = (*inner).to_owned();
+            return Err(ConfigError::SamePlace { first, second, path }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Works on all of them, some at once. What goes wrong with one stops no other; the
+/// first that failed, in the order of the file, is how it ends.
+pub(super) fn each<T: Send>(
+    session: &Session,
+    items: Vec<(&str, T)>,
+    work: impl Fn(&str, T, Context<'_>) -> Result<(), Failure> + Sync,
+) -> Result<(), Failure> {
+    let failures = Mutex::new(vec![]);
+    let numbered: Vec<_> = items.into_iter().enumerate().collect();
+    workers::for_each(AT_ONCE, numbered, |(number, (name, item))| {
+        let context = session.context();
+        let done = context.check().map_err(Failure::from).and_then(|()| work(name, item, context));
+        let Err(failure) = done else { return };
+        let failure = session.explain(failure);
+        if session.ignore_error && failure.is_ignorable() {
+            failure.of_cache(name).report(session.json, true);
+        } else {
+            let mut failures = failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            failures.push((number, name.to_owned(), failure));
+        }
+    });
+    let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    failures.sort_by_key(|(number, ..)| *number);
+    // That all were stopped is one thing to tell.
+    let is_stop = |failure: &Failure| {
+        matches!(failure, Failure::Larder(Error::Interrupted) | Failure::TimedOut(_))
+    };
+    let stop = failures.iter().position(|(.., failure)| is_stop(failure));
+    let stop = stop.map(|at| failures.remove(at).2);
+    failures.retain(|(.., failure)| !is_stop(failure));
+    let mut failures = failures.into_iter().map(|(_, name, failure)| failure.of_cache(&name));
+    let last = stop.or_else(|| failures.next());
+    for failure in failures {
+        failure.report(session.json, false);
+    }
+    last.map_or(Ok(()), Err)
+}
+
+/// How a restore or lookup of several ends.
+pub(super) fn exit(is_miss: bool) -> Exit {
+    if is_miss { Exit::Miss } else { Exit::Success }
+}

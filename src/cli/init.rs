@@ -1,0 +1,95 @@
+//! `larder init`.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use larder::files::FileError;
+use serde_json::json;
+
+use super::Prepared;
+use super::args::{self, Global};
+use super::exit::{Exit, Failure};
+use super::output;
+use super::session::Session;
+use crate::config::FILE_NAME;
+use crate::init::{Draft, draft};
+
+/// What to keep is no matter of any store.
+pub(super) fn prepare(global: Global, arguments: args::Init) -> Result<Prepared, Failure> {
+    let session = Session::without_store(global)?;
+    let work = move |session: &Session| run(session, &arguments);
+    Ok(Prepared { session, transfers: false, work: Box::new(work) })
+}
+
+fn run(session: &Session, arguments: &args::Init) -> Result<Exit, Failure> {
+    let directory = session.surroundings.locate(&arguments.directory).location;
+    if !directory.is_dir() {
+        let error = io::Error::from(io::ErrorKind::NotADirectory);
+        return Err(file_error("write a file in", &arguments.directory, error));
+    }
+    let draft = draft(&directory);
+    if !arguments.dry_run {
+        write(&directory, &draft.text, arguments.force)?;
+    }
+    tell(session, arguments, &draft);
+    Ok(Exit::Success)
+}
+
+/// Writes the file whole, or not at all.
+fn write(directory: &Path, text: &str, replace: bool) -> Result<(), Failure> {
+    let path = directory.join(FILE_NAME);
+    let written = tempfile::Builder::new().prefix(".larder").tempfile_in(directory);
+    let mut file = written.map_err(|error| file_error("write", &path, error))?;
+    let filled = file.write_all(text.as_bytes()).and_then(|()| readable(file.as_file()));
+    filled.map_err(|error| file_error("write", &path, error))?;
+    let moved = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
+    match moved {
+        Ok(_) => Ok(()),
+        Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Failure::ConfigExists(path))
+        }
+        Err(failed) => Err(file_error("write", &path, failed.error)),
+    }
+}
+
+/// A temporary file is its owner's alone; this one is the repository's.
+fn readable(file: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+fn file_error(operation: &'static str, path: &Path, error: io::Error) -> Failure {
+    Failure::Larder(FileError::new(operation, path, error).into())
+}
+
+fn tell(session: &Session, arguments: &args::Init, draft: &Draft) {
+    let path = arguments.directory.join(FILE_NAME);
+    let shown = path.strip_prefix(".").unwrap_or(&path).display();
+    if session.json {
+        let caches =
+            draft.caches.iter().map(|(name, files)| json!({ "name": name, "files": files }));
+        output::json(&json!({
+            "path": path.to_string_lossy(),
+            "written": !arguments.dry_run,
+            "caches": caches.collect::<Vec<_>>(),
+            "text": draft.text,
+        }));
+        return;
+    }
+    if arguments.dry_run {
+        return output::line(draft.text.trim_end());
+    }
+    if session.quiet {
+        return;
+    }
+    if draft.caches.is_empty() {
+        return output::line(format_args!(
+            "wrote {shown} without any cache: nothing was found here that larder knows"
+        ));
+    }
+    output::line(format_args!("wrote {shown}:"));
+    for (name, files) in &draft.caches {
+        output::line(format_args!("  {name} ({})", files.join(", ")));
+    }
+    output::line("read it, change it, and try `larder config`, then `larder save`");
+}

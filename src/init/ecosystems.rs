@@ -1,0 +1,291 @@
+//! What package managers and build tools leave in a repository, and what they keep on a
+//! machine that is worth a cache.
+//!
+//! Locations are the tools' documented defaults on Linux and macOS, with the variable
+//! that moves them. Where a tool's files are not found by it again unless they are the
+//! very same, a lock file is what decides; where it takes what it can use, the newest
+//! cache of another key is a good start.
+
+/// A tool.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ecosystem {
+    /// What the cache is called.
+    pub(super) name: &'static str,
+    /// What it holds, for people.
+    pub(super) about: &'static str,
+    /// Names of files that tell that the tool is used; `*` stands for any letters.
+    pub(super) markers: &'static [&'static str],
+    /// Globs of the files that decide what the cache holds, if those are more than the
+    /// markers.
+    pub(super) hashed: &'static [&'static str],
+    pub(super) places: &'static [Place],
+    pub(super) excludes: &'static [&'static str],
+    /// Advice for whoever edits the file.
+    pub(super) notes: &'static [&'static str],
+}
+
+/// A directory that a tool keeps.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The variable that says where it is.
+    pub(super) variable: Option<&'static str>,
+    /// What follows the variable's value, or the default's.
+    pub(super) below: &'static str,
+    /// Where it is on Linux.
+    pub(super) default: &'static str,
+    /// Where it is on macOS, if that is elsewhere.
+    pub(super) macos: Option<&'static str>,
+    /// Whether it lies beside each marker, and not once on the machine.
+    pub(super) is_beside_marker: bool,
+}
+
+const fn at(default: &'static str) -> Place {
+    Place { variable: None, below: "", default, macos: None, is_beside_marker: false }
+}
+
+const fn by(variable: &'static str, default: &'static str) -> Place {
+    Place { variable: Some(variable), ..at(default) }
+}
+
+const fn beside(default: &'static str) -> Place {
+    Place { is_beside_marker: true, ..at(default) }
+}
+
+impl Place {
+    const fn below(self, below: &'static str) -> Self {
+        Self { below, ..self }
+    }
+
+    const fn on_macos(self, place: &'static str) -> Self {
+        Self { macos: Some(place), ..self }
+    }
+}
+
+const fn tool(
+    name: &'static str,
+    about: &'static str,
+    markers: &'static [&'static str],
+    places: &'static [Place],
+) -> Ecosystem {
+    Ecosystem { name, about, markers, hashed: &[], places, excludes: &[], notes: &[] }
+}
+
+/// All that are known.
+pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
+    Ecosystem {
+        notes: &[
+            "To keep node_modules instead, name it here, and run `npm ci` only when",
+            "`larder restore` did not find this very key: `npm ci` begins by deleting it.",
+        ],
+        ..tool(
+            "npm",
+            "what npm downloaded",
+            &["package-lock.json", "npm-shrinkwrap.json"],
+            &[by("npm_config_cache", "~/.npm")],
+        )
+    },
+    tool(
+        "pnpm",
+        "the store of pnpm",
+        &["pnpm-lock.yaml"],
+        &[at("~/.local/share/pnpm/store").on_macos("~/Library/pnpm/store")],
+    ),
+    tool(
+        "yarn",
+        "what yarn downloaded: of its versions 1, and 2 and later",
+        &["yarn.lock"],
+        &[
+            by("YARN_CACHE_FOLDER", "~/.cache/yarn").on_macos("~/Library/Caches/Yarn"),
+            at("~/.yarn/berry/cache"),
+            beside(".yarn/cache"),
+        ],
+    ),
+    tool(
+        "bun",
+        "what bun downloaded",
+        &["bun.lock", "bun.lockb"],
+        &[by("BUN_INSTALL_CACHE_DIR", "~/.bun/install/cache")],
+    ),
+    tool(
+        "deno",
+        "what deno downloaded",
+        &["deno.lock"],
+        &[by("DENO_DIR", "~/.cache/deno").on_macos("~/Library/Caches/deno")],
+    ),
+    tool(
+        "cargo",
+        "crates that cargo downloaded",
+        &["Cargo.lock"],
+        &[
+            by("CARGO_HOME", "~/.cargo").below("/registry/index"),
+            by("CARGO_HOME", "~/.cargo").below("/registry/cache"),
+            by("CARGO_HOME", "~/.cargo").below("/git/db"),
+        ],
+    ),
+    Ecosystem {
+        hashed: &["**/Cargo.lock", "**/rust-toolchain", "**/rust-toolchain.toml"],
+        excludes: &["incremental/"],
+        notes: &[
+            "If jobs build with other features, profiles or targets, let the key say so, such",
+            "as by {{ env(\"CI_JOB_NAME\") }}.",
+        ],
+        ..tool("target", "what cargo built", &["Cargo.lock"], &[beside("target")])
+    },
+    Ecosystem {
+        hashed: &["**/go.sum", "**/go.mod"],
+        ..tool(
+            "go",
+            "modules that go downloaded, and what it built",
+            &["go.sum", "go.mod"],
+            &[
+                by("GOMODCACHE", "~/go/pkg/mod"),
+                by("GOCACHE", "~/.cache/go-build").on_macos("~/Library/Caches/go-build"),
+            ],
+        )
+    },
+    tool(
+        "maven",
+        "Maven's local repository",
+        &["pom.xml"],
+        &[at("~/.m2/repository"), at("~/.m2/wrapper")],
+    ),
+    Ecosystem {
+        hashed: &[
+            "**/*.gradle",
+            "**/*.gradle.kts",
+            "**/gradle-wrapper.properties",
+            "**/libs.versions.toml",
+            "**/gradle.lockfile",
+        ],
+        // What running daemons hold, and what dates the last clean-up.
+        excludes: &["*.lock", "gc.properties"],
+        ..tool(
+            "gradle",
+            "Gradle's dependencies, build cache and wrapper",
+            &["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"],
+            &[
+                by("GRADLE_USER_HOME", "~/.gradle").below("/caches"),
+                by("GRADLE_USER_HOME", "~/.gradle").below("/wrapper"),
+            ],
+        )
+    },
+    Ecosystem {
+        hashed: &["**/build.sbt", "**/project/*.sbt", "**/project/build.properties"],
+        ..tool(
+            "sbt",
+            "what sbt and coursier downloaded",
+            &["build.sbt"],
+            &[
+                by("COURSIER_CACHE", "~/.cache/coursier").on_macos("~/Library/Caches/Coursier"),
+                at("~/.ivy2/cache"),
+                at("~/.sbt/boot"),
+            ],
+        )
+    },
+    Ecosystem {
+        hashed: &["**/requirements*.txt"],
+        ..tool(
+            "pip",
+            "what pip downloaded and built",
+            &["requirements*.txt"],
+            &[by("PIP_CACHE_DIR", "~/.cache/pip").on_macos("~/Library/Caches/pip")],
+        )
+    },
+    tool(
+        "pipenv",
+        "what pipenv downloaded",
+        &["Pipfile.lock"],
+        &[
+            by("PIPENV_CACHE_DIR", "~/.cache/pipenv").on_macos("~/Library/Caches/pipenv"),
+            by("PIP_CACHE_DIR", "~/.cache/pip").on_macos("~/Library/Caches/pip"),
+        ],
+    ),
+    tool(
+        "poetry",
+        "what Poetry downloaded, and its environments",
+        &["poetry.lock"],
+        &[by("POETRY_CACHE_DIR", "~/.cache/pypoetry").on_macos("~/Library/Caches/pypoetry")],
+    ),
+    tool(
+        "pdm",
+        "what PDM downloaded",
+        &["pdm.lock"],
+        &[by("PDM_CACHE_DIR", "~/.cache/pdm").on_macos("~/Library/Caches/pdm")],
+    ),
+    Ecosystem {
+        notes: &["`uv cache prune --ci` before the save leaves out what is downloaded as fast."],
+        ..tool(
+            "uv",
+            "what uv downloaded and built",
+            &["uv.lock"],
+            &[by("UV_CACHE_DIR", "~/.cache/uv")],
+        )
+    },
+    Ecosystem {
+        notes: &["`bundle config set path vendor/bundle` has bundler install there."],
+        ..tool(
+            "bundler",
+            "installed gems",
+            &["Gemfile.lock"],
+            &[by("BUNDLE_PATH", "vendor/bundle")],
+        )
+    },
+    tool(
+        "composer",
+        "what Composer downloaded",
+        &["composer.lock"],
+        &[by("COMPOSER_CACHE_DIR", "~/.cache/composer").on_macos("~/Library/Caches/composer")],
+    ),
+    Ecosystem {
+        hashed: &["**/packages.lock.json", "**/*.csproj", "**/*.fsproj", "**/*.vbproj"],
+        ..tool(
+            "nuget",
+            "NuGet's packages",
+            &["packages.lock.json", "*.csproj", "*.fsproj", "*.vbproj"],
+            &[by("NUGET_PACKAGES", "~/.nuget/packages")],
+        )
+    },
+    tool(
+        "pub",
+        "packages of Dart and Flutter",
+        &["pubspec.lock"],
+        &[by("PUB_CACHE", "~/.pub-cache")],
+    ),
+    tool("cocoapods", "installed pods", &["Podfile.lock"], &[beside("Pods")]),
+    tool(
+        "swift",
+        "what Swift's package manager fetched and built",
+        &["Package.resolved"],
+        &[beside(".build")],
+    ),
+    tool(
+        "mix",
+        "dependencies of Elixir, and what mix built",
+        &["mix.lock"],
+        &[beside("deps"), beside("_build")],
+    ),
+    tool(
+        "stack",
+        "what Haskell's stack fetched and built",
+        &["stack.yaml.lock"],
+        &[by("STACK_ROOT", "~/.stack"), beside(".stack-work")],
+    ),
+    tool(
+        "terraform",
+        "providers that terraform downloaded",
+        &[".terraform.lock.hcl"],
+        &[by("TF_PLUGIN_CACHE_DIR", "~/.terraform.d/plugin-cache")],
+    ),
+    tool(
+        "pre-commit",
+        "environments of pre-commit's hooks",
+        &[".pre-commit-config.yaml"],
+        &[by("PRE_COMMIT_HOME", "~/.cache/pre-commit")],
+    ),
+    tool(
+        "conan",
+        "packages of C and C++",
+        &["conan.lock", "conanfile.txt", "conanfile.py"],
+        &[by("CONAN_HOME", "~/.conan2").below("/p")],
+    ),
+];

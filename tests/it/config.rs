@@ -1,0 +1,272 @@
+//! `larder.toml`: caches by name, and what counts of flags, variables and the file.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Run, Sandbox};
+
+const FILE: &str = r#"
+scope = "org/repo"
+
+[cache.npm]
+key = 'npm-{{ hash("package-lock.json") }}'
+restore-keys = ["npm-"]
+paths = ["node_modules"]
+exclude = ["*.log"]
+
+[cache.tools]
+key = "tools"
+paths = ["~/tools", "{{ env('MORE_TOOLS', default='more') }}"]
+ttl = "3d"
+"#;
+
+/// A repository with a file and what its caches have.
+fn repository() -> Sandbox {
+    let sandbox = Sandbox::new();
+    for (path, text) in [
+        ("work/larder.toml", FILE),
+        ("work/package-lock.json", "1"),
+        ("work/node_modules/a/index.js", "a"),
+        ("work/node_modules/a/debug.log", "log"),
+        ("work/more/tool", "m"),
+        ("work/packages/b/main.js", "b"),
+        ("home/tools/tool", "t"),
+    ] {
+        let path = sandbox.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    sandbox
+}
+
+/// Results by the names of their caches.
+fn results(run: &Run) -> Vec<(String, Value)> {
+    let mut results: Vec<(String, Value)> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|result| (result["cache"].as_str().unwrap().to_owned(), result))
+        .collect();
+    results.sort_by(|(a, _), (b, _)| a.cmp(b));
+    results
+}
+
+#[test]
+fn all_caches_are_saved_and_restored_from_any_directory_of_the_repository() {
+    let sandbox = repository();
+    let saved = sandbox.larder(["save", "--json"]).ok();
+    let [(npm, saved_npm), (tools, saved_tools)] = results(&saved).try_into().unwrap();
+    assert_eq!((npm.as_str(), tools.as_str()), ("npm", "tools"));
+    assert_eq!((&saved_npm["files"], &saved_tools["files"]), (&1.into(), &2.into()));
+    assert_eq!((&saved_npm["scope"], &saved_npm["command"]), (&"org/repo".into(), &"save".into()));
+
+    for gone in ["work/node_modules", "work/more", "home/tools"] {
+        fs::remove_dir_all(sandbox.path(gone)).unwrap();
+    }
+    let mut command = sandbox.command(["restore", "--json"]);
+    let restored = crate::support::run(command.current_dir(sandbox.work("packages/b"))).ok();
+    for (cache, result) in results(&restored) {
+        assert_eq!((&result["hit"], &result["command"]), (&"exact".into(), &"restore".into()));
+        assert_eq!(cache == "npm", result["key"].as_str().unwrap().starts_with("npm-"));
+    }
+    for (path, text) in
+        [("work/node_modules/a/index.js", "a"), ("work/more/tool", "m"), ("home/tools/tool", "t")]
+    {
+        assert_eq!(fs::read_to_string(sandbox.path(path)).unwrap(), text, "{path}");
+    }
+    assert!(!sandbox.work("node_modules/a/debug.log").exists(), "it is excluded");
+}
+
+#[test]
+fn one_cache_is_named_and_one_that_is_not_there_stops_no_other() {
+    let sandbox = repository();
+    let run = sandbox.larder(["save", "npm"]).ok();
+    assert_eq!(run.stdout.lines().filter(|line| line.starts_with("npm: ")).count(), 2);
+    assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
+    sandbox.larder(["lookup", "npm"]).ok().prints("npm: exact npm-");
+    sandbox.larder(["lookup"]).exits(3).prints("tools: miss");
+    sandbox.larder(["restore"]).ok().prints("tools: there is no cache for tools");
+    sandbox.larder(["restore", "--fail-on-miss"]).exits(3);
+    sandbox.larder(["restore", "--fail-on-miss", "npm"]).ok();
+
+    fs::write(sandbox.work("package-lock.json"), "2").unwrap();
+    sandbox.larder(["restore", "npm"]).ok().prints("the newest for a prefix");
+
+    fs::remove_dir_all(sandbox.work("node_modules")).unwrap();
+    let run = sandbox.larder(["save"]).exits(1).says("npm: there is nothing to save at");
+    assert!(run.stdout.contains("tools: saved tools"), "{}", run.stdout);
+}
+
+#[test]
+fn flags_win_over_variables_and_these_over_the_file() {
+    let sandbox = repository();
+    let origin = |run: Run| {
+        let shown = run.ok().json();
+        let settings = shown["settings"].as_array().unwrap().clone();
+        let scope = settings.into_iter().find(|row| row["name"] == "scope").unwrap();
+        (scope["value"].as_str().unwrap().to_owned(), scope["origin"]["kind"].clone())
+    };
+    let config = |more: &[&str]| sandbox.command(["config", "--json"].iter().chain(more));
+    let plain = origin(crate::support::run(&mut config(&[])));
+    assert_eq!(plain, ("org/repo".into(), "file".into()));
+    let with_variable = origin(crate::support::run(config(&[]).env("LARDER_SCOPE", "v")));
+    assert_eq!(with_variable, ("v".into(), "variable".into()));
+    let with_flag = origin(crate::support::run(config(&["--scope", "f"]).env("LARDER_SCOPE", "v")));
+    assert_eq!(with_flag, ("f".into(), "flag".into()));
+    let without = origin(crate::support::run(&mut config(&["--no-config"])));
+    assert_eq!(without, ("default".into(), "default".into()));
+
+    let text = sandbox.larder(["config"]).ok();
+    let store = sandbox.store();
+    let home = sandbox.path("home");
+    let shown = text
+        .stdout
+        .replace(store.to_str().unwrap(), "STORE")
+        .replace(home.to_str().unwrap(), "HOME")
+        .replace(sandbox.work("").to_str().unwrap(), "WORK/");
+    let shown: String = shown
+        .lines()
+        .filter(|line| !line.starts_with("threads"))
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n")
+        .collect();
+    insta::assert_snapshot!(shown, @r#"
+    configuration file: larder.toml
+
+    store = file://STORE?sync=never # LARDER_STORE
+    scope = org/repo # larder.toml:2
+    local-cache = none # default
+    timeout = none # default
+    ignore-error = false # default
+
+    [cache.npm]
+    key = npm-344bca575dee6fcc # npm-{{ hash("package-lock.json") }}
+    restore-key = npm-
+    path = WORK/node_modules
+    exclude = *.log
+
+    [cache.tools]
+    key = tools
+    path = WORK/more
+    path = HOME/tools
+    ttl = 3days
+    "#);
+}
+
+#[test]
+fn keys_that_are_given_win_over_the_caches_of_the_file() {
+    let sandbox = repository();
+    let template = "mine-{{ hash(\"package-lock.json\") }}";
+    sandbox.larder(["save", "--key", template, "more"]).ok().prints("saved mine-");
+    fs::remove_dir_all(sandbox.work("more")).unwrap();
+    sandbox.larder(["restore", "--key", template]).ok().prints("restored mine-");
+    assert!(sandbox.work("more/tool").exists());
+    fs::write(sandbox.work("package-lock.json"), "2").unwrap();
+    let args = ["restore", "--key", template, "--restore-key", "{{ \"mine\" }}-"];
+    sandbox.larder(args).ok().prints("the newest for a prefix");
+}
+
+/// Ways to mistype a command line, and what is said of each. Those of the file are
+/// beside the code that reads it.
+#[test]
+fn mistyped_command_lines_are_told_with_what_was_meant() {
+    let sandbox = repository();
+    let told = |arguments: &[&str]| {
+        let run = sandbox.larder(arguments).exits(2);
+        run.stderr.replace(sandbox.work("").to_str().unwrap(), "WORK/")
+    };
+    insta::assert_snapshot!(told(&["sav", "npm"]), @"
+    error[L0102]: unrecognized subcommand 'sav'
+
+      tip: a similar subcommand exists: 'save'
+
+    Usage: larder [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["save", "nmp"]), @r#"
+    error[L0313]: there is no cache "nmp" in larder.toml
+    hint: did you mean "npm"?
+    "#);
+    insta::assert_snapshot!(told(&["save", "--kye", "a", "node_modules"]), @"
+    error[L0102]: unexpected argument '--kye' found
+
+      tip: a similar argument exists: '--key'
+
+    Usage: larder save [OPTIONS] [PATH|CACHE]...
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["save", "--key", "a"]), @"
+    error[L0104]: there is nothing to save: no path is given
+    hint: name directories or files after --key
+    ");
+    insta::assert_snapshot!(told(&["save", "--key", "npm-{{ oss }}", "node_modules"]), @r#"
+    error[L0301]: invalid key template: unknown name "oss"
+      npm-{{ oss }}
+             ^^^
+    hint: did you mean os?
+    "#);
+    insta::assert_snapshot!(told(&["save", "node_modules"]), @r#"
+    error[L0313]: there is no cache "node_modules" in larder.toml
+    hint: it has npm, tools; to name paths instead of caches, give --key
+    "#);
+    insta::assert_snapshot!(told(&["restore", "--no-config"]), @"
+    error[L0108]: no key is given
+    hint: give --key, or name=… in --store; or let `larder init` write a larder.toml, whose caches have keys
+    ");
+    insta::assert_snapshot!(told(&["restore", "--store", "s4://bucket"]), @r#"
+    error[L0112]: unknown scheme "s4" of a store
+    hint: did you mean "s3"? (a directory of this name is written ./s4:…)
+    "#);
+    insta::assert_snapshot!(told(&["restore", "--timeout", "10"]), @"
+    error[L0103]: invalid value '10' for '--timeout <DURATION>': time unit needed, for example 10sec or 10ms; write it as 90s, 10m, 1h30m or 14d
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["restore", "--config", "larder.tml"]), @"
+    error[L0311]: cannot read the configuration file larder.tml: No such file or directory (os error 2)
+    hint: give --config or LARDER_CONFIG a file that is there, or leave it out
+    ");
+    insta::assert_snapshot!(told(&["save", "--compression-level", "high"]), @"
+    error[L0103]: invalid value 'high' for '--compression-level <LEVEL>': invalid digit found in string
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["lookup", "--key", "a", "npm"]), @"
+    error[L0105]: both a key and caches of larder.toml are given
+    hint: leave --key out, or the names of caches
+    ");
+    insta::assert_snapshot!(told(&["flush", "--age", "14"]), @"
+    error[L0103]: invalid value '14' for '--age <DURATION>': time unit needed, for example 14sec or 14ms; write it as 90s, 10m, 1h30m or 14d
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_place_belongs_to_one_cache() {
+    let sandbox = repository();
+    let more = "[cache.a]\nkey = \"a\"\npaths = [\"node_modules/a\"]\n";
+    fs::write(sandbox.work("larder.toml"), format!("{FILE}{more}")).unwrap();
+    sandbox.larder(["save"]).exits(2).says("the caches \"npm\" and \"a\" both have");
+    sandbox.larder(["save", "npm"]).ok();
+}
+
+#[test]
+fn init_writes_a_file_that_works_and_replaces_none() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.work("package-lock.json"), "{}").unwrap();
+    fs::create_dir_all(sandbox.path("home/.npm")).unwrap();
+    fs::write(sandbox.path("home/.npm/a"), "a").unwrap();
+    let dry = sandbox.larder(["init", "--dry-run"]).ok().prints("[cache.npm]");
+    assert!(!sandbox.work("larder.toml").exists());
+    sandbox.larder(["init"]).ok().prints("npm (package-lock.json)");
+    assert_eq!(fs::read_to_string(sandbox.work("larder.toml")).unwrap(), dry.stdout);
+    sandbox.larder(["init"]).exits(1).says("exists already");
+    sandbox.larder(["init", "--force"]).ok();
+    sandbox.larder(["save"]).ok().prints("npm: saved npm-");
+    fs::remove_dir_all(sandbox.path("home/.npm")).unwrap();
+    sandbox.larder(["restore"]).ok();
+    assert_eq!(fs::read_to_string(sandbox.path("home/.npm/a")).unwrap(), "a");
+}
