@@ -144,6 +144,9 @@ function settings() {
     }
     // This action decides what a failure means.
     delete env.LARDER_IGNORE_ERROR;
+    // It groups the log itself, and reads larder's messages as plain text.
+    delete env.LARDER_LOG_FORMAT;
+    env.LARDER_CI_LOG = 'never';
     return env;
 }
 

@@ -1,10 +1,13 @@
 //! What long work tells while it runs: numbers for whoever watches, warnings
 //! for the log, and the wish to stop in the other direction.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Serialize, Serializer};
+
 use crate::error::Error;
+use crate::relpath::display;
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +32,15 @@ pub enum Phase {
     Repack,
 }
 
-/// Something that a person should know, but that stops nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that a person should know, but that stops nothing. For programs it is
+/// an object with a `kind`, and paths as people read them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Warning {
     /// A socket, fifo or device was left out.
     SkippedSpecial {
         /// Where it lies.
+        #[serde(serialize_with = "as_shown")]
         path: PathBuf,
         /// What it is.
         what: &'static str,
@@ -47,16 +53,19 @@ pub enum Warning {
     /// A file vanished between being seen and being read.
     Vanished {
         /// Where it lay.
+        #[serde(serialize_with = "as_shown")]
         path: PathBuf,
     },
     /// A path to be saved is not there, as was allowed.
     NothingThere {
         /// The path.
+        #[serde(serialize_with = "as_shown")]
         path: PathBuf,
     },
     /// A path to be saved is a symbolic link, and was saved as that.
     LinkAsMount {
         /// The path.
+        #[serde(serialize_with = "as_shown")]
         path: PathBuf,
     },
     /// An object that could have helped is damaged; work goes on without it.
@@ -97,6 +106,11 @@ pub enum Warning {
         /// The error, as text.
         error: String,
     },
+}
+
+/// Not all paths are text.
+fn as_shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&display(path.as_os_str().as_encoded_bytes()))
 }
 
 /// Watches long work. All methods may be called from any thread.

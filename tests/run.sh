@@ -47,6 +47,7 @@ need diff diffutils
 need git git
 need find findutils
 need node nodejs
+need tmux tmux
 component fmt rustfmt rustfmt
 component clippy clippy rust-clippy
 

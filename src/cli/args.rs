@@ -14,6 +14,8 @@ use larder::ids::{Key, Scope};
 use larder::size;
 use larder::store::nearest;
 
+use super::ci::CiLog;
+use super::log::LogFormat;
 use super::settings::Origin;
 use super::version;
 use crate::assets::Step;
@@ -81,6 +83,30 @@ pub(super) struct Global {
 
     #[command(flatten)]
     pub(super) color: colorchoice_clap::Color,
+
+    /// How messages and progress are told: as text, or one JSON object a line
+    #[arg(
+        long,
+        global = true,
+        env = "LARDER_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(super) log_format: LogFormat,
+
+    /// Whose logs fold progress: auto, never, github, gitlab, buildkite, azure, travis or teamcity
+    #[arg(
+        long,
+        global = true,
+        env = "LARDER_CI_LOG",
+        value_name = "SYSTEM",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(super) ci_log: CiLog,
 
     /// Give up after this long, such as 90s or 10m
     #[arg(long, global = true, env = "LARDER_TIMEOUT", value_name = "DURATION",

@@ -130,12 +130,15 @@ pub(super) fn each<T: Send>(
     let failures = Mutex::new(vec![]);
     let numbered: Vec<_> = items.into_iter().enumerate().collect();
     workers::for_each(AT_ONCE, numbered, |(number, (name, item))| {
-        let context = session.context();
+        let display = session.display().cache(name);
+        let context = session.context_of(&display);
         let done = context.check().map_err(Failure::from).and_then(|()| work(name, item, context));
+        // Its bar goes before what came of it is told.
+        drop(display);
         let Err(failure) = done else { return };
         let failure = session.explain(failure);
         if session.ignore_error && failure.is_ignorable() {
-            failure.of_cache(name).report(session.json, true);
+            session.display().suspend(|| failure.of_cache(name).report(session.json, true));
         } else {
             let mut failures = failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             failures.push((number, name.to_owned(), failure));
@@ -152,6 +155,7 @@ pub(super) fn each<T: Send>(
     failures.retain(|(.., failure)| !is_stop(failure));
     let mut failures = failures.into_iter().map(|(_, name, failure)| failure.of_cache(&name));
     let last = stop.or_else(|| failures.next());
+    session.display().clear();
     for failure in failures {
         failure.report(session.json, false);
     }

@@ -8,8 +8,10 @@ use larder::relpath::display;
 use serde_json::{Value, json};
 
 use super::args;
+use super::colors::{BAD, GOOD, NOTABLE};
 use super::entries::{letter, place, size};
 use super::exit::{Exit, Failure};
+use super::log::{self, Fields};
 use super::output::{self, RequestsJson, bytes, things};
 use super::session::Session;
 
@@ -30,7 +32,7 @@ pub(super) fn run(session: &Session, arguments: args::Diff) -> Result<Exit, Fail
                 output::json(&json!({ "scope": session.scope, "missing_keys": keys }));
             } else {
                 for key in keys {
-                    anstream::eprintln!("there is no cache for {key}");
+                    log::info(None, format_args!("there is no cache for {key}"), &Fields::Note);
                 }
             }
             return Ok(Exit::Miss);
@@ -55,7 +57,12 @@ pub(super) fn run(session: &Session, arguments: args::Diff) -> Result<Exit, Fail
 fn describe(diff: &Diff, change: &Change) -> String {
     let (first, second) = (&diff.first.tree, &diff.second.tree);
     let line = |sign: char, tree: &Tree, index: EntryIndex| {
-        format!("{sign} {:>12} {}", size(tree, index), place(tree, index))
+        let color = match sign {
+            '+' => GOOD,
+            '-' => BAD,
+            _ => NOTABLE,
+        };
+        format!("{color}{sign}{color:#} {:>12} {}", size(tree, index), place(tree, index))
     };
     match *change {
         Change::Added(index) => line('+', second, index),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::args::{self, By};
 use super::entries::place;
 use super::exit::{Exit, Failure};
+use super::log::{self, Fields};
 use super::output::{self, RequestsJson, count, short_bytes};
 use super::session::Session;
 
@@ -25,7 +26,7 @@ pub(super) fn run(session: &Session, arguments: &args::Du) -> Result<Exit, Failu
         if session.json {
             output::json(&json!({ "hit": "miss", "key": arguments.key, "scope": session.scope }));
         } else {
-            anstream::eprintln!("there is no cache for {}", arguments.key);
+            log::info(None, format_args!("there is no cache for {}", arguments.key), &Fields::Note);
         }
         return Ok(Exit::Miss);
     };

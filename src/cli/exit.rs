@@ -9,6 +9,7 @@ use larder::error::Error;
 use larder::store::{InvalidLocation, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
+use super::log;
 use crate::assets::AssetsFailure;
 use crate::config::ConfigError;
 use crate::keys::KeyError;
@@ -242,6 +243,25 @@ impl Failure {
 
     /// Tells a person on stderr; a program that reads JSON also on stdout.
     pub(super) fn report(&self, json: bool, ignored: bool) {
+        let mut error = serde_json::json!({
+            "code": self.code().to_string(),
+            "hint": self.hint(),
+            "reason": self.reason(),
+            "exit_code": if ignored { 0 } else { self.exit() as u8 },
+        });
+        if let Self::OfCache { cache, .. } = self {
+            error["cache"] = cache.as_str().into();
+        }
+        if !log::failure(ignored, &self.to_string(), &error) {
+            self.tell(ignored);
+        }
+        if json {
+            error["error"] = self.to_string().into();
+            anstream::println!("{error}");
+        }
+    }
+
+    fn tell(&self, ignored: bool) {
         const ERROR: Style = AnsiColor::Red.on_default().bold();
         const WARNING: Style = AnsiColor::Yellow.on_default().bold();
         const HINT: Style = AnsiColor::Cyan.on_default().bold();
@@ -252,16 +272,6 @@ impl Failure {
         }
         if let Some(hint) = self.hint() {
             anstream::eprintln!("{HINT}hint:{HINT:#} {hint}");
-        }
-        if json {
-            let error = serde_json::json!({
-                "error": self.to_string(),
-                "code": self.code().to_string(),
-                "hint": self.hint(),
-                "reason": self.reason(),
-                "exit_code": if ignored { 0 } else { self.exit() as u8 },
-            });
-            anstream::println!("{error}");
         }
     }
 }

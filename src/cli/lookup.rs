@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::args;
 use super::caches::{self, Wanted};
+use super::colors::{GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson};
 use super::session::Session;
@@ -60,9 +61,9 @@ fn tell(
         output::json(&result);
     } else if !session.quiet {
         let text = match (hit, key) {
-            (Hit::Exact, Some(key)) => format!("exact {key}"),
-            (Hit::Prefix, Some(key)) => format!("prefix {key}"),
-            _ => "miss".to_owned(),
+            (Hit::Exact, Some(key)) => format!("{GOOD}exact{GOOD:#} {key}"),
+            (Hit::Prefix, Some(key)) => format!("{NOTABLE}prefix{NOTABLE:#} {key}"),
+            _ => format!("{NOTABLE}miss{NOTABLE:#}"),
         };
         session.tell(cache, &text);
     }

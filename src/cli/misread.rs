@@ -7,11 +7,16 @@ use larder::code::Code;
 use larder::ids::InvalidName;
 
 use super::exit::{Exit, exit_of};
+use super::log;
 
 /// Prints what came of reading the arguments instead of a command: help and the
 /// version to stdout, mistakes to stderr.
 pub(super) fn report(error: &clap::Error) -> Exit {
-    let Some(code) = code(error) else {
+    let code = code(error);
+    if log::usage(error, code) {
+        return Exit::Usage;
+    }
+    let Some(code) = code else {
         // Nobody is left to tell that nobody reads.
         let _ = error.print();
         return if error.use_stderr() { Exit::Usage } else { Exit::Success };

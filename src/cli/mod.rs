@@ -4,18 +4,22 @@
 mod args;
 mod assets;
 mod caches;
+mod ci;
+mod colors;
 mod completions;
 mod config;
 mod delete;
 mod diff;
 mod doctor;
 mod du;
+mod early;
 mod entries;
 mod exit;
 mod flush;
 mod init;
 mod key;
 mod list;
+mod log;
 mod lookup;
 mod man;
 #[cfg(test)]
@@ -34,16 +38,27 @@ mod verify;
 mod version;
 
 use args::{Arguments, Command, Global};
+use early::Early;
 use exit::{Exit, Failure};
 use session::Session;
 
 /// Runs the command that the process was called for.
 pub(crate) fn run() -> Exit {
-    let arguments = match args::parse(&plugin::arguments(std::env::args_os())) {
+    let variable = |name: &str| std::env::var(name).ok();
+    let arguments = plugin::arguments(std::env::args_os());
+    let early = Early::of(&arguments, variable);
+    let color = colorchoice_clap::Color { color: early.color };
+    color.write_global();
+    let arguments = match args::parse(&arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return misread::report(&error),
+        Err(error) => {
+            log::settle(early.log_format, None);
+            return misread::report(&error);
+        }
     };
     arguments.global.color.write_global();
+    let ci = arguments.global.ci_log.system(variable).filter(|_| !arguments.global.quiet);
+    log::settle(arguments.global.log_format, ci);
     let json = arguments.global.json;
     let prepared = match prepare(arguments) {
         Ok(prepared) => prepared,
@@ -56,6 +71,8 @@ pub(crate) fn run() -> Exit {
     match work(&session) {
         Ok(exit) => exit,
         Err(failure) => {
+            // What is told now is not to be mixed with a bar.
+            session.done();
             let failure = session.explain(failure);
             let ignored = transfers && session.ignore_error && failure.is_ignorable();
             failure.report(json, ignored);

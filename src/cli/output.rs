@@ -34,6 +34,34 @@ impl RequestsJson {
     }
 }
 
+/// The requests made, for people: what was asked of the store, and what went over
+/// the network, if there is one.
+pub(super) fn requests(store: &CountedStore) -> String {
+    let requests = store.requests();
+    let mut text = format!(
+        "requests: {} get, {} put, {} head, {} list, {} delete; {} read, {} written",
+        requests.get,
+        requests.put,
+        requests.head,
+        requests.list,
+        requests.delete,
+        bytes(requests.bytes_read),
+        bytes(requests.bytes_written),
+    );
+    if let Some(sent) = store.wire_requests() {
+        text += &format!(
+            "\nsent: {} get, {} put, {} list, {} delete, {} of them again; about ${:.6}",
+            sent.get,
+            sent.put,
+            sent.list,
+            sent.delete,
+            sent.retries,
+            sent.dollars(),
+        );
+    }
+    text
+}
+
 /// A number of bytes, as in `601.5 MB`.
 pub(super) fn bytes(count: u64) -> impl Display {
     DecimalBytes(count)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use larder::files;
 use larder::ids::Scope;
 use larder::mounts::Surroundings;
-use larder::progress::{Context, Progress as _, Warning};
+use larder::progress::{Context, Progress, Warning};
 use larder::records::Records;
 use larder::repository::REFRESH_AFTER;
 use larder::restore::Selection;
@@ -17,7 +17,8 @@ use larder::tier::{Tier, TierLocation};
 
 use super::args::{self, Global, KeyText, LocalCache, Record};
 use super::exit::{Exit, Failure};
-use super::output;
+use super::log::{self, Fields};
+use super::output::{self, RequestsJson};
 use super::progress::Display;
 use super::settings::{self, Origin, Settings};
 use crate::config::Config;
@@ -96,7 +97,7 @@ impl Session {
             || matches!(&location, StoreLocation::S3(config) if config.ignore_error);
         if global.verbose > 1 {
             // No secret is in it: they hide themselves.
-            anstream::eprintln!("store: {location:?}");
+            log::info(None, format_args!("store: {location:?}"), &Fields::Note);
         }
         let display = Display::new(global.quiet);
         if let StoreLocation::S3(config) = &location {
@@ -254,6 +255,16 @@ impl Session {
         Context { progress: &self.display, stop: &self.stop }
     }
 
+    /// Where progress is shown.
+    pub(super) fn display(&self) -> &Display {
+        &self.display
+    }
+
+    /// The same as [`Session::context`], with another who watches.
+    pub(super) fn context_of<'a>(&'a self, progress: &'a dyn Progress) -> Context<'a> {
+        Context { progress, stop: &self.stop }
+    }
+
     /// Where stat records lie, unless they are not wanted.
     pub(super) fn records(&self, record: &Record) -> Option<Records> {
         let caches = self.cache_directory.as_ref().filter(|_| !record.no_stat_record)?;
@@ -320,7 +331,7 @@ impl Session {
             lines.push(cache.map_or(line.to_owned(), |name| format!("{name}: {line}")));
         }
         // At once: others tell of theirs meanwhile.
-        output::line(lines.join("\n"));
+        self.display.suspend(|| output::line(lines.join("\n")));
     }
 
     /// Tells of something that stops nothing.
@@ -335,29 +346,9 @@ impl Session {
 
     /// Tells about the store, if that is wanted.
     pub(super) fn tell_requests(&self, store: &CountedStore) {
-        let requests = store.requests();
         if self.verbose > 0 {
-            anstream::eprintln!(
-                "requests: {} get, {} put, {} head, {} list, {} delete; {} read, {} written",
-                requests.get,
-                requests.put,
-                requests.head,
-                requests.list,
-                requests.delete,
-                output::bytes(requests.bytes_read),
-                output::bytes(requests.bytes_written),
-            );
-            if let Some(sent) = store.wire_requests() {
-                anstream::eprintln!(
-                    "sent: {} get, {} put, {} list, {} delete, {} of them again; about ${:.6}",
-                    sent.get,
-                    sent.put,
-                    sent.list,
-                    sent.delete,
-                    sent.retries,
-                    sent.dollars(),
-                );
-            }
+            let fields = Fields::Requests { requests: RequestsJson::of(store) };
+            self.display.suspend(|| log::info(None, output::requests(store), &fields));
         }
     }
 }

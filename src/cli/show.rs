@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::args;
 use super::entries::{letter, size};
 use super::exit::{Exit, Failure};
+use super::log::{self, Fields};
 use super::output::{self, bytes, things};
 use super::session::Session;
 
@@ -22,7 +23,7 @@ pub(super) fn run(session: &Session, arguments: &args::Show) -> Result<Exit, Fai
         if session.json {
             output::json(&json!({ "hit": "miss", "key": arguments.key, "scope": session.scope }));
         } else {
-            anstream::eprintln!("there is no cache for {}", arguments.key);
+            log::info(None, format_args!("there is no cache for {}", arguments.key), &Fields::Note);
         }
         return Ok(Exit::Miss);
     };

@@ -7,6 +7,7 @@ use larder::verify::{VerifyReport, VerifyRequest, verify};
 use serde_json::{Value, json};
 
 use super::args;
+use super::colors::{BAD, GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson, bytes, seconds, things};
 use super::session::Session;
@@ -131,10 +132,10 @@ fn print(session: &Session, report: &VerifyReport, took: &str) {
         output::line(problem);
     }
     for found in &report.damaged {
-        output::line(format_args!("damaged: {} in scope {}", found.key, found.scope));
+        output::line(format_args!("{BAD}damaged:{BAD:#} {} in scope {}", found.key, found.scope));
     }
     for key in &report.missing_keys {
-        output::line(format_args!("not there: {key}"));
+        output::line(format_args!("{NOTABLE}not there:{NOTABLE:#} {key}"));
     }
     if session.quiet {
         return;
@@ -144,8 +145,8 @@ fn print(session: &Session, report: &VerifyReport, took: &str) {
         count => format!(", {} read", bytes(count)),
     };
     let verdict = match report.problems.len() {
-        0 => "no problem found".to_owned(),
-        number => format!("{} found", things(number as u64, "problem")),
+        0 => format!("{GOOD}no problem found{GOOD:#}"),
+        number => format!("{BAD}{} found{BAD:#}", things(number as u64, "problem")),
     };
     output::line(format_args!(
         "checked {}, {}, {}{read}, {took}: {verdict}",

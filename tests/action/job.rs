@@ -129,6 +129,8 @@ impl Job {
             .env("XDG_CACHE_HOME", file("cache"))
             .env("RUNNER_TOOL_CACHE", file("tools"))
             .env("RUNNER_OS", "Linux")
+            .env("GITHUB_ACTIONS", "true")
+            .env("LARDER_LOG_FORMAT", "json")
             .env("GITHUB_REPOSITORY", "org/repo")
             .env("GITHUB_OUTPUT", file("output"))
             .env("GITHUB_STATE", file("state"))
