@@ -17,6 +17,7 @@ use larder::store::nearest;
 use super::ci::CiLog;
 use super::log::LogFormat;
 use super::settings::Origin;
+use super::version;
 use crate::assets::Step;
 use crate::keys::is_template;
 use crate::values::{duration, seconds};
@@ -38,11 +39,16 @@ Exit codes:
   100 to 103  a step of the assets command cannot begin: see `larder help assets`
   130  interrupted
 
-Results go to stdout, progress and messages to stderr.";
+Results go to stdout, progress and messages to stderr.
+
+Example:
+  larder save --key npm-linux-5f3e node_modules
+  larder restore --key npm-linux-5f3e";
 
 /// Save and restore directories between CI jobs, uploading only what changed.
 #[derive(Debug, Parser)]
-#[command(name = "larder", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "larder", version, long_version = version::LONG.as_str(), after_help = AFTER_HELP,
+          max_term_width = 100)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) global: Global,
@@ -159,6 +165,11 @@ pub(super) const SKIP_UNREADABLE: &str = "LARDER_SKIP_UNREADABLE";
 /// What a flag's variable takes: `true`, `1`, `yes`, `on` and their contraries.
 fn truth() -> impl TypedValueParser<Value = bool> {
     clap::builder::BoolishValueParser::new()
+}
+
+/// The whole command line, for what is made of its description.
+pub(super) fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Reads the arguments. Variables that are set to nothing count as unset: that is
@@ -397,6 +408,34 @@ Example:
 
 Puts, reads and deletes a few objects below doctor/; nothing stays.")]
     Doctor,
+    /// Print what a shell needs to complete larder's commands and flags
+    #[command(after_help = "\
+Examples:
+  larder completions bash > ~/.local/share/bash-completion/completions/larder
+  larder completions zsh > ~/.zfunc/_larder
+  larder completions fish > ~/.config/fish/completions/larder.fish")]
+    Completions(Completions),
+    /// Print the manual page, or write one for each command
+    #[command(after_help = "\
+Examples:
+  larder man | man -l -
+  larder man ~/.local/share/man/man1")]
+    Man(Man),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// Where to write a page for each command; made if it is not there [default: only the
+    /// page of larder itself, to stdout]
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
+use larder::ids::Scope;
 use larder::repository::Repository;
 use larder::restore::Hit;
 
@@ -46,7 +47,7 @@ pub(super) fn text(explanation: &Explanation) -> String {
     if nearest.is_empty() {
         text.push_str("  this scope has no caches\n");
         if !other_scopes.is_empty() {
-            let names: Vec<&str> = other_scopes.iter().map(|scope| scope.as_str()).collect();
+            let names: Vec<&str> = other_scopes.iter().map(Scope::as_str).collect();
             let _ = writeln!(text, "  there are some in {}", names.join(", "));
         }
     }

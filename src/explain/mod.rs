@@ -27,7 +27,7 @@ const OTHER_SCOPES: usize = 5;
 
 /// What is to be noted in a manifest of how its key was made.
 pub(crate) fn note(rendered: &Rendered) -> Annotation {
-    Record::of(rendered).map(Record::to_annotation).unwrap_or_default()
+    Record::of(rendered).map(Record::into_annotation).unwrap_or_default()
 }
 
 /// Why a key was not found.

@@ -54,7 +54,7 @@ impl Record {
     }
 
     /// The note for a manifest. Of many files, it has as many as there is room for.
-    pub(super) fn to_annotation(mut self) -> Annotation {
+    pub(super) fn into_annotation(mut self) -> Annotation {
         loop {
             let bytes = rmp_serde::to_vec_named(&self).expect("plain data can be written");
             if let Some(annotation) = Annotation::new(bytes) {

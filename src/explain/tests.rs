@@ -148,7 +148,7 @@ proptest! {
             Annotation::new(bytes).unwrap()
         }).unwrap().parts };
         prop_assert_eq!(&again, &record);
-        prop_assert_eq!(Record::read(&record.to_annotation()).unwrap(), again);
+        prop_assert_eq!(Record::read(&record.into_annotation()).unwrap(), again);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{FormatError, Stream, Tree};
 use crate::ids::{Key, Scope};
 use crate::store_time::StoreTime;
 
-const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manifest", version: 1 };
+pub(super) const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manifest", version: 1 };
 
 /// The longest manifest that is read, in bytes before compression: room for
 /// some ten million files.

@@ -213,7 +213,7 @@ fn mistyped_command_lines_are_told_with_what_was_meant() {
         run.stderr.replace(sandbox.work("").to_str().unwrap(), "WORK/")
     };
     insta::assert_snapshot!(told(&["sav", "npm"]), @"
-    error: unrecognized subcommand 'sav'
+    error[L0102]: unrecognized subcommand 'sav'
 
       tip: a similar subcommand exists: 'save'
 
@@ -222,11 +222,11 @@ fn mistyped_command_lines_are_told_with_what_was_meant() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["save", "nmp"]), @r#"
-    error: there is no cache "nmp" in larder.toml
+    error[L0313]: there is no cache "nmp" in larder.toml
     hint: did you mean "npm"?
     "#);
     insta::assert_snapshot!(told(&["save", "--kye", "a", "node_modules"]), @"
-    error: unexpected argument '--kye' found
+    error[L0102]: unexpected argument '--kye' found
 
       tip: a similar argument exists: '--key'
 
@@ -235,47 +235,47 @@ fn mistyped_command_lines_are_told_with_what_was_meant() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["save", "--key", "a"]), @"
-    error: there is nothing to save: no path is given
+    error[L0104]: there is nothing to save: no path is given
     hint: name directories or files after --key
     ");
     insta::assert_snapshot!(told(&["save", "--key", "npm-{{ oss }}", "node_modules"]), @r#"
-    error: invalid key template: unknown name "oss"
+    error[L0301]: invalid key template: unknown name "oss"
       npm-{{ oss }}
              ^^^
     hint: did you mean os?
     "#);
     insta::assert_snapshot!(told(&["save", "node_modules"]), @r#"
-    error: there is no cache "node_modules" in larder.toml
+    error[L0313]: there is no cache "node_modules" in larder.toml
     hint: it has npm, tools; to name paths instead of caches, give --key
     "#);
     insta::assert_snapshot!(told(&["restore", "--no-config"]), @"
-    error: no key is given
+    error[L0108]: no key is given
     hint: give --key, or name=… in --store; or let `larder init` write a larder.toml, whose caches have keys
     ");
     insta::assert_snapshot!(told(&["restore", "--store", "s4://bucket"]), @r#"
-    error: unknown scheme "s4" of a store
+    error[L0112]: unknown scheme "s4" of a store
     hint: did you mean "s3"? (a directory of this name is written ./s4:…)
     "#);
     insta::assert_snapshot!(told(&["restore", "--timeout", "10"]), @"
-    error: invalid value '10' for '--timeout <DURATION>': time unit needed, for example 10sec or 10ms; write it as 90s, 10m, 1h30m or 14d
+    error[L0103]: invalid value '10' for '--timeout <DURATION>': time unit needed, for example 10sec or 10ms; write it as 90s, 10m, 1h30m or 14d
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["restore", "--config", "larder.tml"]), @"
-    error: cannot read the configuration file larder.tml: No such file or directory (os error 2)
+    error[L0311]: cannot read the configuration file larder.tml: No such file or directory (os error 2)
     hint: give --config or LARDER_CONFIG a file that is there, or leave it out
     ");
     insta::assert_snapshot!(told(&["save", "--compression-level", "high"]), @"
-    error: invalid value 'high' for '--compression-level <LEVEL>': invalid digit found in string
+    error[L0103]: invalid value 'high' for '--compression-level <LEVEL>': invalid digit found in string
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["lookup", "--key", "a", "npm"]), @"
-    error: both a key and caches of larder.toml are given
+    error[L0105]: both a key and caches of larder.toml are given
     hint: leave --key out, or the names of caches
     ");
     insta::assert_snapshot!(told(&["flush", "--age", "14"]), @"
-    error: invalid value '14' for '--age <DURATION>': time unit needed, for example 14sec or 14ms; write it as 90s, 10m, 1h30m or 14d
+    error[L0103]: invalid value '14' for '--age <DURATION>': time unit needed, for example 14sec or 14ms; write it as 90s, 10m, 1h30m or 14d
 
     For more information, try '--help'.
     ");

@@ -306,13 +306,13 @@ fn a_report_is_one_page_of_the_store() {
     });
     assert_eq!(hidden.count(), 0);
     insta::assert_snapshot!(
-        said(&sandbox, &sandbox.larder(["report", "--html", "none/page.html"])), @r#"
-    2> error: cannot write none/page.html: No such file or directory (os error 2)
+        said(&sandbox, &sandbox.larder(["report", "--html", "none/page.html"])), @"
+    2> error[L0407]: cannot write none/page.html: No such file or directory (os error 2)
     exit 1
-    "#);
+    ");
     insta::assert_snapshot!(
-        said(&sandbox, &sandbox.larder(["report", "--html", "p", "--runs", "none.jsonl"])), @r#"
-    2> error: cannot read none.jsonl: No such file or directory (os error 2)
+        said(&sandbox, &sandbox.larder(["report", "--html", "p", "--runs", "none.jsonl"])), @"
+    2> error[L0407]: cannot read none.jsonl: No such file or directory (os error 2)
     exit 1
-    "#);
+    ");
 }
