@@ -1,9 +1,11 @@
 //! `larder config`.
 
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::path::Path;
 
 use larder::format::Lifetime;
+use larder::relpath::display;
 use serde_json::{Value, json};
 
 use super::Prepared;
@@ -117,11 +119,17 @@ fn of_cache(named: &Named<'_>) -> String {
     if key.template != key.key.as_str() {
         lines[0].push_str(&format!("  # {}", key.template));
     }
-    lines.extend(restore_keys.iter().map(|prefix| format!("restore-key = {prefix}")));
-    lines.extend(sources.iter().map(|source| format!("path = {}", source.location.display())));
+    lines.extend(
+        restore_keys.iter().map(|prefix| format!("restore-key = {}", display(prefix.as_bytes()))),
+    );
+    lines.extend(sources.iter().map(|source| format!("path = {}", shown(&source.location))));
     lines.extend(cache.exclude.iter().map(|glob| format!("exclude = {}", glob.value)));
     lines.extend(more(cache));
     lines.join("\n") + "\n"
+}
+
+fn shown(path: &Path) -> Cow<'_, str> {
+    display(path.as_os_str().as_encoded_bytes())
 }
 
 /// The settings of a cache that are not at their defaults.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use larder::ids::Scope;
+use larder::relpath::display;
 use larder::repository::Repository;
 use larder::restore::Hit;
 
@@ -38,7 +39,7 @@ pub(super) fn text(explanation: &Explanation) -> String {
     let Explanation { wanted, template, nearest, other_scopes } = explanation;
     let mut text = format!("looked for {wanted}");
     if let Some(template) = template {
-        let _ = write!(text, ", which is {template}");
+        let _ = write!(text, ", which is {}", plain(template));
     }
     text.push('\n');
     for near in nearest {
@@ -52,6 +53,11 @@ pub(super) fn text(explanation: &Explanation) -> String {
         }
     }
     text
+}
+
+/// What somebody noted, without what could move the cursor or begin a line of its own.
+fn plain(noted: &str) -> std::borrow::Cow<'_, str> {
+    display(noted.as_bytes())
 }
 
 fn of_near(text: &mut String, near: &Near) {
@@ -71,17 +77,18 @@ fn of_near(text: &mut String, near: &Near) {
 fn of_difference(text: &mut String, difference: &Difference) {
     match difference {
         Difference::Template { there } => {
-            let _ = writeln!(text, "    it was made by another template: {there}");
+            let _ = writeln!(text, "    it was made by another template: {}", plain(there));
         }
         Difference::Value { source, here, there, files, unlisted } => {
-            let _ = writeln!(text, "    {{{{ {source} }}}} was {there:?}, and is {here:?}");
+            let _ =
+                writeln!(text, "    {{{{ {} }}}} was {there:?}, and is {here:?}", plain(source));
             for file in files.iter().take(NAMED) {
                 let change = match file.change {
                     Change::Added => "new",
                     Change::Changed => "changed",
                     Change::Removed => "gone",
                 };
-                let _ = writeln!(text, "      {change}: {}", file.path);
+                let _ = writeln!(text, "      {change}: {}", plain(&file.path));
             }
             if files.len() > NAMED {
                 let more = things((files.len() - NAMED) as u64, "more file");
@@ -92,5 +99,32 @@ fn of_difference(text: &mut String, difference: &Difference) {
                 let _ = writeln!(text, "      of {unlisted} it is not known");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::FileDifference;
+
+    #[test]
+    fn what_was_noted_stays_in_its_line() {
+        let hostile = "\x1b[2J\n::error::x".to_owned();
+        let files = vec![FileDifference { path: hostile.clone(), change: Change::Removed }];
+        let differences = vec![
+            Difference::Template { there: hostile.clone() },
+            Difference::Value {
+                source: hostile.clone(),
+                here: hostile.clone(),
+                there: hostile,
+                files,
+                unlisted: 0,
+            },
+        ];
+        let near = Near { key: "k".parse().unwrap(), saved: 0, is_noted: true, differences };
+        let mut text = String::new();
+        of_near(&mut text, &near);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
     }
 }

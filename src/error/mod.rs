@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::code::Code;
-use crate::files::FileError;
+use crate::files::{FileError, shown};
 use crate::format::{FormatError, Layout, LayoutError, MarkerError};
 use crate::ids::ChunkId;
 use crate::object_key::ObjectKey;
@@ -81,7 +81,7 @@ pub enum Error {
         mounts: Vec<String>,
     },
     /// Something in the target is in the way of what the cache holds.
-    #[error("{} is in the way: {why}", path.display())]
+    #[error("{} is in the way: {why}", shown(path))]
     InTheWay {
         /// What is in the way.
         path: PathBuf,
@@ -179,7 +179,7 @@ impl Error {
 const NAMED: usize = 10;
 
 fn list(paths: &[PathBuf]) -> String {
-    let named = paths.iter().take(NAMED).map(|path| path.display().to_string());
+    let named = paths.iter().take(NAMED).map(|path| shown(path));
     let mut text = named.collect::<Vec<_>>().join(", ");
     if paths.len() > NAMED {
         text.push_str(&format!(" and {} more", paths.len() - NAMED));

@@ -15,6 +15,8 @@ use larder::restore::nearest_keys;
 use serde::Serialize;
 
 use crate::keys::Rendered;
+#[cfg(test)]
+pub(crate) use compare::FileDifference;
 use compare::compare;
 pub(crate) use compare::{Change, Difference};
 use record::Record;

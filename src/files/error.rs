@@ -50,6 +50,7 @@ impl FileError {
     }
 }
 
-fn shown(path: &Path) -> String {
+/// A path as a person may read it, whatever its bytes are.
+pub(crate) fn shown(path: &Path) -> String {
     crate::relpath::display(path.as_os_str().as_encoded_bytes()).into_owned()
 }

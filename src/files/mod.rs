@@ -23,6 +23,7 @@ pub use directory::{
     open_directory_following, os_name, remove, rename,
 };
 pub use error::FileError;
+pub(crate) use error::shown;
 pub use opened::OpenFile;
 pub use read::{LargeReader, ReadOutcome, Seen, read_part, read_small};
 pub use stat::{FileStat, FileType, clock_granularity, now};
