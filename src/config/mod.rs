@@ -54,20 +54,12 @@ pub(crate) struct Config {
     pub(crate) caches: Vec<Cache>,
 }
 
-/// The file that counts in a directory: there or above it, but not above the root of
-/// the git repository. What lies beyond that may be anyone's.
+/// The file that counts in a directory: there or, in a git repository, above it, but not
+/// above its root. What lies beyond that may be anyone's.
 pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
-    let repository = git::root(directory);
-    for above in directory.ancestors() {
-        let path = above.join(FILE_NAME);
-        if path.is_file() {
-            return Some(path);
-        }
-        if Some(above) == repository {
-            return None;
-        }
-    }
-    None
+    let root = git::root(directory).unwrap_or(directory);
+    let within = directory.ancestors().take_while(|above| above.starts_with(root));
+    within.map(|above| above.join(FILE_NAME)).find(|path| path.is_file())
 }
 
 impl Config {

@@ -230,6 +230,8 @@ fn the_nearest_file_within_the_repository_counts() {
     check("repo/src", None);
     check("repo", None);
     check("", Some(&outer));
+    std::fs::create_dir_all(top.path().join("no/repository")).unwrap();
+    check("no/repository", None);
     let inner = make("repo/larder.toml");
     check("repo/src", Some(&inner));
     check("repo", Some(&inner));
