@@ -30,8 +30,15 @@ impl Surroundings {
         if directory == self.working_directory {
             return self.clone();
         }
+        // The shell's name of a directory above, if that leads there, too.
+        let logical_directory =
+            self.working_directory.strip_prefix(directory).ok().and_then(|below| {
+                let logical = self.logical_directory.as_ref().filter(|it| it.ends_with(below))?;
+                let above = logical.ancestors().nth(below.iter().count())?;
+                above.canonicalize().is_ok_and(|real| real == directory).then(|| above.to_owned())
+            });
         let working_directory = directory.to_owned();
-        Self { working_directory, logical_directory: None, home: self.home.clone() }
+        Self { working_directory, logical_directory, home: self.home.clone() }
     }
 
     /// What a path means: the place that is recorded, and where it lies.
@@ -150,6 +157,27 @@ mod tests {
         check_in(&container, "vendor", "vendor", "/woodpecker/src/vendor");
         check_in(&container, "~/.npm", "~/.npm", "/.npm");
         check_in(&container, "/usr/local/bundle", "/usr/local/bundle", "/usr/local/bundle");
+    }
+
+    #[test]
+    fn a_directory_above_has_the_shells_name_too() {
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("data/proj/web/src")).unwrap();
+        std::os::unix::fs::symlink("data/proj", top.join("proj")).unwrap();
+        let check = |directory: &str, logical: Option<&str>| {
+            let here = Surroundings {
+                working_directory: top.join("data/proj/web/src"),
+                logical_directory: Some(top.join("proj/web/src")),
+                home: None,
+            };
+            let at = here.at(&top.join(directory)).logical_directory;
+            assert_eq!(at, logical.map(|logical| top.join(logical)), "{directory}");
+        };
+        check("data/proj/web/src", Some("proj/web/src"));
+        check("data/proj", Some("proj"));
+        check("data", None);
+        check("data/proj/other", None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `larder init`.
 
+use std::fs::Permissions;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use larder::files::FileError;
@@ -38,10 +40,11 @@ fn run(session: &Session, arguments: &args::Init) -> Result<Exit, Failure> {
 /// Writes the file whole, or not at all.
 fn write(directory: &Path, text: &str, replace: bool) -> Result<(), Failure> {
     let path = directory.join(FILE_NAME);
-    let written = tempfile::Builder::new().prefix(".larder").tempfile_in(directory);
-    let mut file = written.map_err(|error| file_error("write", &path, error))?;
-    let filled = file.write_all(text.as_bytes()).and_then(|()| readable(file.as_file()));
-    filled.map_err(|error| file_error("write", &path, error))?;
+    // As any other new file: the umask takes from it.
+    let mode = Permissions::from_mode(0o666);
+    let made = tempfile::Builder::new().prefix(".larder").permissions(mode).tempfile_in(directory);
+    let mut file = made.map_err(|error| file_error("write", &path, error))?;
+    file.write_all(text.as_bytes()).map_err(|error| file_error("write", &path, error))?;
     let moved = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
     match moved {
         Ok(_) => Ok(()),
@@ -50,12 +53,6 @@ fn write(directory: &Path, text: &str, replace: bool) -> Result<(), Failure> {
         }
         Err(failed) => Err(file_error("write", &path, failed.error)),
     }
-}
-
-/// A temporary file is its owner's alone; this one is the repository's.
-fn readable(file: &std::fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 fn file_error(operation: &'static str, path: &Path, error: io::Error) -> Failure {
