@@ -68,6 +68,11 @@ pub enum Warning {
         #[serde(serialize_with = "as_shown")]
         path: PathBuf,
     },
+    /// A cache holds something where it may not be restored to.
+    OutOfBounds {
+        /// The path, as it is recorded.
+        path: String,
+    },
     /// An object that could have helped is damaged; work goes on without it.
     IgnoredDamage {
         /// What is wrong, as text.

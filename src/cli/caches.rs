@@ -57,7 +57,7 @@ impl<'a> Wanted<'a> {
         let caches = config.choose(&names)?;
         let named = caches.into_iter().map(|cache| Named::of(session, config, cache));
         let named = named.collect::<Result<Vec<_>, Failure>>()?;
-        check_places(&named)?;
+        check_places(&named, |source| source.location.clone())?;
         Ok(Self::Caches(named))
     }
 }
@@ -88,36 +88,64 @@ impl<'a> Named<'a> {
             texts.collect::<Result<Vec<String>, Failure>>()
         };
         let Written { value, line } = &cache.key;
-        let paths: Vec<PathBuf> =
-            texts("paths", &cache.paths)?.into_iter().map(PathBuf::from).collect();
+        let paths = texts("paths", &cache.paths)?;
+        if let Some((_, written)) = paths.iter().zip(&cache.paths).find(|(path, _)| path.is_empty())
+        {
+            // It would be all of the directory.
+            let (path, template) = (config.path.clone(), written.value.clone());
+            return Err(ConfigError::EmptyPath { path, line: written.line, template }.into());
+        }
         let surroundings = session.surroundings.at(&config.directory);
         Ok(Self {
             cache,
             key: engine.render(value).map_err(of_line("key", *line))?,
             restore_keys: texts("restore-keys", &cache.restore_keys)?,
             directory: &config.directory,
-            sources: surroundings.mounts(paths.iter().map(PathBuf::as_path)),
+            sources: surroundings.mounts(paths.iter().map(Path::new)),
         })
     }
 }
 
 /// That no place belongs to two caches: what one of them restores, the other would
 /// replace.
-fn check_places(named: &[Named<'_>]) -> Result<(), Failure> {
-    let mut places: Vec<(&Path, &str)> = vec![];
+pub(super) fn check_places(
+    named: &[Named<'_>],
+    place: impl Fn(&WalkSource) -> PathBuf,
+) -> Result<(), Failure> {
+    let mut places: Vec<(PathBuf, &str, &WalkSource)> = vec![];
     for Named { cache, sources, .. } in named {
-        places.extend(sources.iter().map(|it| (it.location.as_path(), cache.name.as_str())));
+        let of_cache = sources.iter().map(|source| (real(&place(source)), &*cache.name, source));
+        places.extend(of_cache);
     }
-    places.sort_unstable();
-    for pair in places.windows(2) {
-        let [(outer, first), (inner, second)] = pair else { continue };
-        if inner.starts_with(outer) {
-            let (first, second) = ((*first).to_owned(), (*second).to_owned());
-            let path = (*inner).to_owned();
-            return Err(ConfigError::SamePlace { first, second, path }.into());
+    places.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let mut outer: Option<&(PathBuf, &str, &WalkSource)> = None;
+    for inner in &places {
+        match outer {
+            Some((place, first, _)) if inner.0.starts_with(place) => {
+                if *first != inner.1 {
+                    let (first, second) = ((*first).to_owned(), inner.1.to_owned());
+                    let path = inner.2.location.clone();
+                    return Err(ConfigError::SamePlace { first, second, path }.into());
+                }
+            }
+            _ => outer = Some(inner),
         }
     }
     Ok(())
+}
+
+/// A place by its one name: with the symbolic links above it followed, as far as there is
+/// anything. One that is the place itself is saved and restored as that.
+fn real(place: &Path) -> PathBuf {
+    let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
+        return place.to_owned();
+    };
+    for above in parent.ancestors() {
+        if let (Ok(real), Ok(below)) = (above.canonicalize(), parent.strip_prefix(above)) {
+            return real.join(below).join(name);
+        }
+    }
+    place.to_owned()
 }
 
 /// Works on all of them, some at once. What goes wrong with one stops no other; the
@@ -137,7 +165,7 @@ pub(super) fn each<T: Send>(
         drop(display);
         let Err(failure) = done else { return };
         let failure = session.explain(failure);
-        if session.ignore_error && failure.is_ignorable() {
+        if is_ignored(session, &failure) && !is_stop(&failure) {
             session.display().suspend(|| failure.of_cache(name).report(session.json, true));
         } else {
             let mut failures = failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -147,19 +175,28 @@ pub(super) fn each<T: Send>(
     let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     failures.sort_by_key(|(number, ..)| *number);
     // That all were stopped is one thing to tell.
-    let is_stop = |failure: &Failure| {
-        matches!(failure, Failure::Larder(Error::Interrupted) | Failure::TimedOut(_))
-    };
     let stop = failures.iter().position(|(.., failure)| is_stop(failure));
     let stop = stop.map(|at| failures.remove(at).2);
     failures.retain(|(.., failure)| !is_stop(failure));
-    let mut failures = failures.into_iter().map(|(_, name, failure)| failure.of_cache(&name));
-    let last = stop.or_else(|| failures.next());
+    let failures = failures.into_iter().map(|(_, name, failure)| failure.of_cache(&name));
+    let mut failures: Vec<Failure> = stop.into_iter().chain(failures).collect();
+    // What is ignored is not how it ends, if anything else failed.
+    let last = failures.iter().position(|failure| !is_ignored(session, failure)).unwrap_or(0);
+    let last = (!failures.is_empty()).then(|| failures.remove(last));
     session.display().clear();
     for failure in failures {
-        failure.report(session.json, false);
+        failure.report(session.json, is_ignored(session, &failure));
     }
     last.map_or(Ok(()), Err)
+}
+
+fn is_ignored(session: &Session, failure: &Failure) -> bool {
+    session.ignore_error && failure.is_ignorable()
+}
+
+/// Whether all work was stopped, not that of one cache.
+fn is_stop(failure: &Failure) -> bool {
+    matches!(failure, Failure::Larder(Error::Interrupted) | Failure::TimedOut(_))
 }
 
 /// How a restore or lookup of several ends.

@@ -77,7 +77,12 @@ fn next_config(error: &ConfigError) -> Option<ConfigError> {
             second: "tools".into(),
             path: "node_modules".into(),
         },
-        ConfigError::SamePlace { .. } => return None,
+        ConfigError::SamePlace { .. } => ConfigError::EmptyPath {
+            path: "larder.toml".into(),
+            line: 6,
+            template: "{{ env(\"GOCACHE\", default=\"\") }}".into(),
+        },
+        ConfigError::EmptyPath { .. } => return None,
     })
 }
 
@@ -211,7 +216,8 @@ fn next_warning(warning: &Warning) -> Option<Warning> {
         SkippedUnreadable { .. } => Vanished { path },
         Vanished { .. } => NothingThere { path: "node_modules".into() },
         NothingThere { .. } => LinkAsMount { path: "node_modules".into() },
-        LinkAsMount { .. } => IgnoredDamage {
+        LinkAsMount { .. } => OutOfBounds { path: "~/.bashrc".into() },
+        OutOfBounds { .. } => IgnoredDamage {
             error: "the object index/01KA4W6T9QXK7Z3N5B8M2C4D6F is damaged: it is truncated".into(),
         },
         IgnoredDamage { .. } => NotKept {

@@ -1,13 +1,15 @@
 //! `larder restore`.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use larder::files::WalkSource;
 use larder::ids::Key;
 use larder::repository::Repository;
-use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, restore};
+use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, Selection, restore};
 use larder::store::Metered;
 use larder::tier::Tier;
 use serde::Serialize;
@@ -107,6 +109,14 @@ fn restore_caches(
     arguments: &args::Restore,
     caches: &[Named<'_>],
 ) -> Result<bool, Failure> {
+    if let Some(directory) = &arguments.to {
+        // There, what is relative to the home directory lies beside all else.
+        let directory = session.surroundings.locate(directory).location;
+        caches::check_places(caches, |source| {
+            let names = source.path.names().map(std::ffi::OsStr::from_bytes);
+            directory.iter().chain(names).collect()
+        })?;
+    }
     let tier = session.tier(&arguments.local_cache)?;
     let requests = caches.iter().map(|named| {
         let request = request_of(session, arguments, named, tier.clone());
@@ -194,10 +204,13 @@ fn request_of(
     named: &Named<'_>,
     tier: Option<Arc<Tier>>,
 ) -> RestoreRequest {
-    let Named { cache, key, restore_keys, directory, .. } = named;
+    let Named { cache, key, restore_keys, directory, sources } = named;
     let destination = destination(session, arguments, directory);
     RestoreRequest {
         restore_keys: [restore_keys.as_slice(), &arguments.find.restore_keys].concat(),
+        // Whoever may write to the store has no say in where this goes.
+        paths: sources.iter().map(selection).collect(),
+        paths_are_bounds: true,
         delete_extra: arguments.delete_extra || cache.delete_extra,
         owner: arguments.owner || cache.owner,
         xattrs: arguments.xattrs || cache.xattrs,
@@ -206,6 +219,12 @@ fn request_of(
         tier,
         ..RestoreRequest::new(session.scope.clone(), vec![key.key.clone()], destination)
     }
+}
+
+/// A path of larder.toml, as a part of a cache.
+fn selection(source: &WalkSource) -> Selection {
+    let WalkSource { anchor, path, location } = source.clone();
+    Selection { anchor, path, given: location }
 }
 
 /// Where caches go that were saved in a working directory.

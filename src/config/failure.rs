@@ -27,6 +27,9 @@ pub(crate) enum ConfigError {
     /// Caches are asked for, and the file has none.
     #[error("{} has no caches", .0.display())]
     NoCaches(PathBuf),
+    /// A path that would be the directory of the file itself.
+    #[error("{}:{line}: paths: {template} gives nothing", path.display())]
+    EmptyPath { path: PathBuf, line: usize, template: String },
     /// Two caches that would be restored to the same place.
     #[error("the caches {first:?} and {second:?} both have {}", path.display())]
     SamePlace { first: String, second: String, path: PathBuf },
@@ -37,7 +40,7 @@ impl ConfigError {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Unreadable { .. } => Code::ConfigUnreadable,
-            Self::Mistake(_) => Code::ConfigMistake,
+            Self::Mistake(_) | Self::EmptyPath { .. } => Code::ConfigMistake,
             Self::NoSuchCache { .. } => Code::NoSuchCache,
             Self::NoCaches(_) => Code::NoCaches,
             Self::SamePlace { .. } => Code::SamePlace,
@@ -50,7 +53,13 @@ impl ConfigError {
             Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 Some("give --config or LARDER_CONFIG a file that is there, or leave it out".into())
             }
-            Self::Unreadable { .. } => Some("make it readable for this user".into()),
+            Self::Unreadable { error, .. } => Some(match error.kind() {
+                io::ErrorKind::IsADirectory => {
+                    format!("name a file: it may be the {FILE_NAME} in this directory")
+                }
+                io::ErrorKind::InvalidData => "save it as UTF-8".to_owned(),
+                _ => "make it readable for this user".to_owned(),
+            }),
             Self::Mistake(mistake) => mistake.hint.clone(),
             Self::NoSuchCache { name, known, .. } => {
                 let names: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -66,6 +75,9 @@ impl ConfigError {
                 "write a [cache.NAME] with key and paths, or give --key; `larder init` writes a \
                  {FILE_NAME} for what it finds"
             )),
+            Self::EmptyPath { .. } => Some(
+                "write . for all of the directory, or give env() a default that is a path".into(),
+            ),
             Self::SamePlace { .. } => {
                 Some("a place belongs to one cache: take it out of the other".into())
             }

@@ -99,7 +99,7 @@ fn next(error: &Error) -> Option<Error> {
         Error::NotInCache { .. } => Error::InTheWay {
             path: "node_modules".into(),
             why: "it is a symbolic link; larder restores through links only for paths that are \
-                  named on the command line",
+                  named on the command line or in larder.toml",
         },
         Error::InTheWay { .. } => Error::FlushOvertaken,
         Error::FlushOvertaken => Error::NotFenced,

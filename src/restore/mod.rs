@@ -9,6 +9,7 @@ mod compare;
 mod fetch;
 mod finish;
 mod plan;
+mod select;
 mod stage;
 mod target;
 mod write;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::format::{Anchor, EntryIndex, Manifest, Tree};
+use crate::format::Anchor;
 use crate::ids::{Key, Scope};
 pub use crate::index::nearest_keys;
 use crate::progress::{Context, Phase, Warning};
@@ -42,6 +43,10 @@ pub struct RestoreRequest {
     pub destination: Destination,
     /// What to restore of the cache; all of it if empty.
     pub paths: Vec<Selection>,
+    /// Whether `paths` says where the cache may go, not what it has to hold. It may
+    /// have been saved when its paths were others, or by somebody else: what it holds
+    /// beside them is left out with a warning.
+    pub paths_are_bounds: bool,
     /// Paths that the user has named, beside those: links above them are the
     /// user's own, and followed.
     pub trusted: Vec<Selection>,
@@ -70,6 +75,7 @@ impl RestoreRequest {
             restore_keys: vec![],
             destination,
             paths: vec![],
+            paths_are_bounds: false,
             trusted: vec![],
             delete_extra: false,
             owner: false,
@@ -289,7 +295,7 @@ fn bring_back(
     context: Context<'_>,
 ) -> Result<RestoreReport, Error> {
     let manifest = &found.stored.manifest;
-    let (tree, complete) = select(manifest, request)?;
+    let (tree, complete) = select::select(manifest, request, context)?;
     let targets = target::resolve(&tree, request)?;
 
     context.progress.begin(Phase::Compare, 0, 0);
@@ -326,67 +332,4 @@ fn bring_back(
     };
     report.removed = finish.run()?;
     Ok(report)
-}
-
-/// The part of the tree that is wanted, and for each entry of it whether all
-/// that the cache holds below it is.
-fn select(manifest: &Manifest, request: &RestoreRequest) -> Result<(Tree, Vec<bool>), Error> {
-    let tree = &manifest.tree;
-    if request.paths.is_empty() {
-        return Ok((tree.clone(), vec![true; tree.entries().len()]));
-    }
-    let mut wanted = vec![false; tree.entries().len()];
-    let mut matched = vec![false; request.paths.len()];
-    for mount in tree.mounts() {
-        for (selection, matched) in request.paths.iter().zip(&mut matched) {
-            if selection.anchor != mount.anchor {
-                continue;
-            }
-            let root = if mount.path.below(&selection.path).is_some() {
-                Some(mount.entries.start)
-            } else {
-                let below = selection.path.below(&mount.path);
-                below.and_then(|below| descend(tree, mount.entries.start, &below))
-            };
-            if let Some(root) = root {
-                *matched = true;
-                wanted[root as usize] = true;
-            }
-        }
-    }
-    if matched.contains(&false) {
-        let missing = request.paths.iter().zip(&matched).filter(|(_, matched)| !**matched);
-        return Err(Error::NotInCache {
-            key: manifest.key.to_string(),
-            paths: missing.map(|(selection, _)| selection.given.clone()).collect(),
-            mounts: tree.mounts().iter().map(crate::format::Mount::to_string).collect(),
-        });
-    }
-    // Everything below what is wanted is wanted too...
-    for index in tree.indexes() {
-        if let Some(parent) = tree.entry(index).parent {
-            wanted[index as usize] |= wanted[parent as usize];
-        }
-    }
-    // ... and so are the directories above, though not all that they hold.
-    let mut kept = wanted.clone();
-    for index in tree.indexes().rev() {
-        if let Some(parent) = tree.entry(index).parent {
-            kept[parent as usize] |= kept[index as usize];
-        }
-    }
-    let (part, origins) = tree.select(|index| kept[index as usize]);
-    let complete = origins.iter().map(|&origin| wanted[origin as usize]).collect();
-    Ok((part, complete))
-}
-
-fn descend(tree: &Tree, root: EntryIndex, path: &RelPath) -> Option<EntryIndex> {
-    let mut at = root;
-    for name in path.names() {
-        // Children come after their directory, and before what is beside it.
-        at = (at + 1..tree.mount_of(at).entries.end)
-            .take_while(|&index| tree.entry(index).parent.is_some_and(|parent| parent >= at))
-            .find(|&index| tree.entry(index).parent == Some(at) && tree.name(index) == name)?;
-    }
-    Some(at)
 }

@@ -135,7 +135,7 @@ fn enter(
                     .is_ok_and(|stat| stat.file_type == FileType::Symlink);
                 return Err(if is_link {
                     let why = "it is a symbolic link; larder restores through links only for \
-                               paths that are named on the command line";
+                               paths that are named on the command line or in larder.toml";
                     Error::InTheWay { path: location.to_owned(), why }
                 } else {
                     FileError::new("open", location, error).into()

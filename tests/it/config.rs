@@ -25,6 +25,7 @@ ttl = "3d"
 fn repository() -> Sandbox {
     let sandbox = Sandbox::new();
     for (path, text) in [
+        ("work/.git/HEAD", "ref: refs/heads/main"),
         ("work/larder.toml", FILE),
         ("work/package-lock.json", "1"),
         ("work/node_modules/a/index.js", "a"),
@@ -288,6 +289,57 @@ fn a_place_belongs_to_one_cache() {
     fs::write(sandbox.work("larder.toml"), format!("{FILE}{more}")).unwrap();
     sandbox.larder(["save"]).exits(2).says("the caches \"npm\" and \"a\" both have");
     sandbox.larder(["save", "npm"]).ok();
+}
+
+/// The same place by two names is still one: restored at once, each would replace what the
+/// other brought back.
+#[test]
+fn a_place_has_one_name_whatever_links_lead_there() {
+    let sandbox = repository();
+    let link = sandbox.work("linked");
+    std::os::unix::fs::symlink("node_modules", link).unwrap();
+    let more = "[cache.a]\nkey = \"a\"\npaths = [\"linked/a\"]\n";
+    fs::write(sandbox.work("larder.toml"), format!("{FILE}{more}")).unwrap();
+    sandbox.larder(["save"]).exits(2).says("the caches \"npm\" and \"a\" both have");
+    // Who wrote the link into the file knows of it.
+    sandbox.larder(["save", "a"]).ok();
+    fs::remove_dir_all(sandbox.work("node_modules/a")).unwrap();
+    sandbox.larder(["restore", "a"]).ok();
+    assert!(sandbox.work("node_modules/a/index.js").exists());
+
+    let more = "[cache.a]\nkey = \"a\"\npaths = [\"~/more\"]\n";
+    fs::write(sandbox.work("larder.toml"), format!("{FILE}{more}")).unwrap();
+    sandbox.larder(["lookup"]).exits(3);
+    let below = sandbox.path("below");
+    sandbox.larder(["restore", "--to", below.to_str().unwrap()]).exits(2).says("both have");
+}
+
+/// A cache that was found by a prefix may hold anything: of this job's earlier life, or of
+/// somebody who may write to the store and would like to write here.
+#[test]
+fn a_restore_by_name_writes_to_the_paths_of_the_file_alone() {
+    let sandbox = repository();
+    fs::write(sandbox.path("home/.profile"), "evil").unwrap();
+    sandbox.larder(["save", "--key", "npm-0", "node_modules", "more", "~/.profile"]).ok();
+    fs::write(sandbox.path("home/.profile"), "mine").unwrap();
+    fs::remove_dir_all(sandbox.work("node_modules")).unwrap();
+    fs::remove_dir_all(sandbox.work("more")).unwrap();
+    sandbox
+        .larder(["restore", "npm"])
+        .ok()
+        .says("npm: ~/.profile of the cache is left out")
+        .says("npm: more of the cache is left out")
+        .prints("2 files");
+    assert_eq!(fs::read_to_string(sandbox.path("home/.profile")).unwrap(), "mine");
+    assert!(sandbox.work("node_modules/a/index.js").exists() && !sandbox.work("more").exists());
+}
+
+#[test]
+fn a_path_that_comes_to_nothing_is_no_path() {
+    let sandbox = repository();
+    let text = "[cache.a]\nkey = \"a\"\npaths = ['{{ env(\"NO_SUCH\", default=\"\") }}']\n";
+    fs::write(sandbox.work("larder.toml"), text).unwrap();
+    sandbox.larder(["save"]).exits(2).says("larder.toml:3: paths: ");
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub(in crate::cli) fn describe(warning: &Warning) -> String {
             "{} is a symbolic link, and saved as that: what it points to is not",
             shown(path)
         ),
+        Warning::OutOfBounds { path } => {
+            format!("{path} of the cache is left out: larder.toml does not name it")
+        }
         Warning::IgnoredDamage { error } => format!("not used: {error}"),
         Warning::WithoutEffect { word } => {
             format!("{word} in --store has no effect: larder keeps its own layout below prefix")
