@@ -1,6 +1,7 @@
 //! The caches of larder.toml that a command is about: each by its own key and settings,
 //! several at once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -57,6 +58,7 @@ impl<'a> Wanted<'a> {
         let caches = config.choose(&names)?;
         let named = caches.into_iter().map(|cache| Named::of(session, config, cache));
         let named = named.collect::<Result<Vec<_>, Failure>>()?;
+        check_keys(&named)?;
         check_places(&named, |source| source.location.clone())?;
         Ok(Self::Caches(named))
     }
@@ -104,6 +106,18 @@ impl<'a> Named<'a> {
             sources: surroundings.mounts(paths.iter().map(Path::new)),
         })
     }
+}
+
+/// That no key belongs to two caches: a save of one would replace the other.
+fn check_keys(named: &[Named<'_>]) -> Result<(), Failure> {
+    let mut keys = BTreeMap::new();
+    for Named { cache, key, .. } in named {
+        if let Some(first) = keys.insert(&key.key, &cache.name) {
+            let (first, second) = (first.clone(), cache.name.clone());
+            return Err(ConfigError::SameKey { first, second, key: key.key.clone() }.into());
+        }
+    }
+    Ok(())
 }
 
 /// That no place belongs to two caches: what one of them restores, the other would

@@ -82,7 +82,12 @@ fn next_config(error: &ConfigError) -> Option<ConfigError> {
             line: 6,
             template: "{{ env(\"GOCACHE\", default=\"\") }}".into(),
         },
-        ConfigError::EmptyPath { .. } => return None,
+        ConfigError::EmptyPath { .. } => ConfigError::SameKey {
+            first: "npm".into(),
+            second: "web".into(),
+            key: "npm-linux-5f3e".parse().expect("it is a key"),
+        },
+        ConfigError::SameKey { .. } => return None,
     })
 }
 

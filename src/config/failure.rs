@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use larder::code::Code;
+use larder::ids::Key;
 use larder::store::nearest;
 
 use super::FILE_NAME;
@@ -30,6 +31,9 @@ pub(crate) enum ConfigError {
     /// A path that would be the directory of the file itself.
     #[error("{}:{line}: paths: {template} gives nothing", path.display())]
     EmptyPath { path: PathBuf, line: usize, template: String },
+    /// Two caches of which each save would replace the other.
+    #[error("the caches {first:?} and {second:?} both have the key {key}")]
+    SameKey { first: String, second: String, key: Key },
     /// Two caches that would be restored to the same place.
     #[error("the caches {first:?} and {second:?} both have {}", path.display())]
     SamePlace { first: String, second: String, path: PathBuf },
@@ -40,7 +44,7 @@ impl ConfigError {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Unreadable { .. } => Code::ConfigUnreadable,
-            Self::Mistake(_) | Self::EmptyPath { .. } => Code::ConfigMistake,
+            Self::Mistake(_) | Self::EmptyPath { .. } | Self::SameKey { .. } => Code::ConfigMistake,
             Self::NoSuchCache { .. } => Code::NoSuchCache,
             Self::NoCaches(_) => Code::NoCaches,
             Self::SamePlace { .. } => Code::SamePlace,
@@ -78,6 +82,9 @@ impl ConfigError {
             Self::EmptyPath { .. } => Some(
                 "write . for all of the directory, or give env() a default that is a path".into(),
             ),
+            Self::SameKey { second, .. } => {
+                Some(format!("a key holds one cache: begin that of {second:?} with its name"))
+            }
             Self::SamePlace { .. } => {
                 Some("a place belongs to one cache: take it out of the other".into())
             }

@@ -283,12 +283,15 @@ fn mistyped_command_lines_are_told_with_what_was_meant() {
 }
 
 #[test]
-fn a_place_belongs_to_one_cache() {
+fn a_place_and_a_key_belong_to_one_cache() {
     let sandbox = repository();
     let more = "[cache.a]\nkey = \"a\"\npaths = [\"node_modules/a\"]\n";
     fs::write(sandbox.work("larder.toml"), format!("{FILE}{more}")).unwrap();
     sandbox.larder(["save"]).exits(2).says("the caches \"npm\" and \"a\" both have");
     sandbox.larder(["save", "npm"]).ok();
+    let more = "[cache.a]\nkey = \"tools\"\npaths = [\"packages\"]\n";
+    fs::write(sandbox.work("larder.toml"), format!("{FILE}{more}")).unwrap();
+    sandbox.larder(["save"]).exits(2).says("\"tools\" and \"a\" both have the key tools");
 }
 
 /// The same place by two names is still one: restored at once, each would replace what the

@@ -1,7 +1,7 @@
 //! Where progress is shown: all bars together, or the lines of a log.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
 use super::bar::{self, Style};
-use super::task::{Figures, Task};
+use super::task::{Figures, Task, lock};
 use crate::cli::ci::Groups;
 use crate::cli::log::{self, Fields, LogFormat};
 use crate::cli::output::{bytes, count};
@@ -186,10 +186,6 @@ impl Drop for Ticker {
             let _ = thread.join();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
