@@ -8,6 +8,7 @@ mod excerpt;
 mod git;
 mod init;
 mod keys;
+mod outputs;
 mod plugin;
 mod values;
 

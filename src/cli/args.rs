@@ -16,6 +16,7 @@ use larder::store::nearest;
 
 use super::ci::CiLog;
 use super::log::LogFormat;
+use super::outputs::CiOutputs;
 use super::settings::Origin;
 use crate::assets::Step;
 use crate::keys::is_template;
@@ -456,6 +457,27 @@ pub(super) struct Save {
 
     #[command(flatten)]
     pub(super) record: Record,
+
+    #[command(flatten)]
+    pub(super) outputs: Outputs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Outputs {
+    /// Where the CI system is told what came of it: auto, summary (that of the step alone) or never
+    #[arg(
+        long,
+        env = "LARDER_CI_OUTPUTS",
+        value_name = "WHERE",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(super) ci_outputs: CiOutputs,
+
+    /// Add what came of it to this file, NAME=value a line, for GitLab's dotenv reports
+    #[arg(long, env = "LARDER_DOTENV", value_name = "FILE")]
+    pub(super) dotenv: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -508,6 +530,9 @@ pub(super) struct Restore {
 
     #[command(flatten)]
     pub(super) record: Record,
+
+    #[command(flatten)]
+    pub(super) outputs: Outputs,
 }
 
 #[derive(Debug, Args)]
@@ -529,6 +554,9 @@ pub(super) struct Lookup {
     /// Without a key: caches of larder.toml [default: all]
     #[arg(value_name = "CACHE")]
     pub(super) caches: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) outputs: Outputs,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ mod list;
 mod log;
 mod lookup;
 mod output;
+mod outputs;
 mod plugin;
 mod progress;
 mod restore;
