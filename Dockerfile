@@ -23,7 +23,7 @@ ARG CARGO_PROFILE_RELEASE_OPT_LEVEL
 # changes. No cache mounts: not every builder has them, they are not pushed with
 # --cache-to, and what another checkout left in one can pass for fresh. cargo
 # wants a source for each target that the manifest names: these are empty.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src benches \
     && touch src/lib.rs \
     && echo 'fn main() {}' > src/main.rs \
@@ -34,6 +34,9 @@ RUN mkdir src benches \
 # cargo compares times, and those of the sources are the checkout's: they can be
 # older than what was just built of empty files.
 COPY src src
+# What `--version` says: the builder gets no .git to tell.
+ARG LARDER_COMMIT
+ARG SOURCE_DATE_EPOCH
 RUN touch src/lib.rs src/main.rs \
     && cargo build --locked --release \
     && mkdir /programs \

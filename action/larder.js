@@ -173,10 +173,16 @@ async function run(program, words, env) {
     if (result !== null && !('error' in result) && code !== 2) {
         return result;
     }
-    const told = stderr.replace(/^error: /, '').split('\n\n')[0].trim();
-    const why = result ? [result.error, result.hint].filter(Boolean).join('; ') : told || 'it told nothing';
+    // The code of an error is what people look for in docs/errors.md.
+    const told = stderr.replace(/^error(?:\[(\w+)\])?: /, (_, code) => (code ? `${code}: ` : ''));
+    const why = result ? inOneLine(result) : told.split('\n\n')[0].trim() || 'it told nothing';
     const message = `larder ${words[0]} failed (exit code ${code}): ${why}`;
     throw code === 2 ? new WrongInput(message) : new NoCache(message, code === DAMAGED);
+}
+
+/** An error as larder tells programs. */
+function inOneLine({ code, error, hint }) {
+    return [code ? `${code}: ${error}` : error, hint].filter(Boolean).join('; ');
 }
 
 function execute(program, words, env) {

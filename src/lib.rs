@@ -30,7 +30,7 @@
 //!
 //! Lower layers never use higher ones:
 //!
-//! 1. words: [`ids`], [`relpath`], [`store::ObjectKey`];
+//! 1. words: [`ids`], [`relpath`], [`store::ObjectKey`], the [`code`]s of errors;
 //! 2. formats, bytes in and bytes out: [`mod@format`], [`chunking`];
 //! 3. edges: [`files`], [`store`], [`mounts`], [`records`], [`tier`];
 //! 4. state: [`repository`], the index of known chunks, [`compression`], the
@@ -47,6 +47,7 @@
 
 mod budget;
 pub mod chunking;
+pub mod code;
 pub mod compression;
 pub mod diff;
 pub mod doctor;

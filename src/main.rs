@@ -5,11 +5,13 @@ mod assets;
 mod cli;
 mod config;
 mod excerpt;
+mod explain;
 mod git;
 mod init;
 mod keys;
 mod outputs;
 mod plugin;
+mod report;
 mod values;
 
 use std::process::ExitCode;

@@ -1,13 +1,31 @@
 //! Stats: how much a store holds, and what deduplication and compression save.
+//!
+//! All manifests are read, a few at once: of each only its sums stay in memory, and
+//! of each chunk of the store a few words.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::budget::Budget;
 use crate::error::Error;
+use crate::format::{Lifetime, Manifest};
 use crate::ids::{ChunkId, Key, PackId, Scope};
-use crate::progress::Context;
-use crate::repository::Repository;
+use crate::progress::{Context, Phase};
+use crate::repository::{ListedManifest, ListedPack, Repository};
 use crate::store::Store;
+use crate::store_time::StoreTime;
+use crate::sync::lock;
+use crate::workers;
+
+/// Manifests read at once: a service takes some ten milliseconds for each.
+const READERS: usize = 16;
+
+/// Bytes of manifests being read, unpacked.
+const BUDGET: usize = 256 << 20;
+
+/// How much longer a manifest with its tree is than its object, at the most that is
+/// likely.
+const UNPACKED: usize = 16;
 
 /// What one key holds.
 #[derive(Debug, Clone)]
@@ -26,6 +44,12 @@ pub struct KeyStats {
     pub only_here_bytes: u64,
     /// Bytes of its manifest.
     pub manifest_bytes: u64,
+    /// When it was saved.
+    pub saved: StoreTime,
+    /// When it was last saved or used.
+    pub last_used: StoreTime,
+    /// How long it is to live.
+    pub lifetime: Lifetime,
 }
 
 /// What a store holds.
@@ -42,7 +66,7 @@ pub struct Stats {
     /// Chunks, each once.
     pub chunks: u64,
     /// Packs in the store, whoever needs them.
-    pub packs: u64,
+    pub packs: Vec<ListedPack>,
     /// Bytes of these packs.
     pub pack_bytes: u64,
     /// Bytes of packs that no manifest of the store refers to.
@@ -68,11 +92,15 @@ fn ratio(a: u64, b: u64) -> f64 {
     if b == 0 { 1.0 } else { a as f64 / b as f64 }
 }
 
-/// A chunk's lengths, and how many keys hold it.
+/// A chunk's lengths, and who holds it.
 struct Use {
     raw_len: u32,
+    /// The least, if it was stored more than once.
     stored_len: u32,
+    /// How many keys do.
     keys: u32,
+    /// The number of one of them.
+    holder: u32,
     /// Whether one of the keys that were asked for does.
     asked_for: bool,
 }
@@ -87,68 +115,131 @@ pub fn stats(
     scope: Option<&Scope>,
     context: Context<'_>,
 ) -> Result<Stats, Error> {
-    let mut stats = Stats::default();
     let Some(repository) = Repository::open(store)? else {
-        return Ok(stats);
+        return Ok(Stats::default());
     };
-    let mut uses: HashMap<ChunkId, Use> = HashMap::new();
-    let mut held: Vec<Vec<ChunkId>> = vec![];
-    let mut live_packs: HashSet<PackId> = HashSet::new();
-    for listed in repository.list_all_manifests()? {
-        context.check()?;
-        let asked_for = scope.is_none_or(|scope| *scope == listed.scope);
-        let manifest = match repository.manifest(&listed.scope, &listed.key) {
-            Ok(Some(stored)) => stored.manifest,
-            Ok(None) => continue,
-            Err(error) if error.is_damage() => {
-                stats.damaged.push(listed.key);
-                continue;
-            }
+    let listed = repository.list_all_manifests()?;
+    let count = Count { repository: &repository, scope, context, seen: Mutex::default() };
+    let read = count.read(listed)?;
+    let seen = count.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut stats = seen.sums(read);
+    stats.packs = repository.list_packs()?;
+    stats.pack_bytes = stats.packs.iter().map(|pack| pack.len).sum();
+    let dead = stats.packs.iter().filter(|pack| !seen.packs.contains(&pack.id));
+    stats.unreferenced_bytes = dead.map(|pack| pack.len).sum();
+    Ok(stats)
+}
+
+/// A count that is going on.
+struct Count<'a> {
+    repository: &'a Repository,
+    scope: Option<&'a Scope>,
+    context: Context<'a>,
+    seen: Mutex<Seen>,
+}
+
+/// What all manifests together refer to.
+#[derive(Default)]
+struct Seen {
+    chunks: HashMap<ChunkId, Use>,
+    packs: HashSet<PackId>,
+}
+
+/// What came of reading a manifest that is there.
+enum Read {
+    /// Of a key that was asked for.
+    Counted(KeyStats),
+    /// Of another: only what it refers to counts.
+    Other,
+    Damaged(Key),
+}
+
+impl Count<'_> {
+    /// What came of each, by its number in the listing.
+    fn read(&self, listed: Vec<ListedManifest>) -> Result<Vec<Option<Read>>, Error> {
+        let bytes = listed.iter().map(|listed| listed.len).sum();
+        self.context.progress.begin(Phase::Mark, listed.len() as u64, bytes);
+        let budget = Budget::new(BUDGET);
+        let numbered = (0u32..).zip(listed).collect();
+        workers::try_map(READERS, numbered, self.context, |(number, listed)| {
+            let len = usize::try_from(listed.len).unwrap_or(usize::MAX / UNPACKED);
+            let _permit = budget.take(len.saturating_mul(UNPACKED));
+            let read = self.read_one(number, &listed);
+            self.context.progress.advance(1, listed.len);
+            read
+        })
+    }
+
+    fn read_one(&self, number: u32, listed: &ListedManifest) -> Result<Option<Read>, Error> {
+        let stored = match self.repository.manifest(&listed.scope, &listed.key) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Ok(None),
+            Err(error) if error.is_damage() => return Ok(Some(Read::Damaged(listed.key.clone()))),
             Err(error) => return Err(error),
         };
-        live_packs.extend(manifest.chunks.packs());
+        let asked_for = self.scope.is_none_or(|scope| *scope == listed.scope);
+        lock(&self.seen).add(number, asked_for, &stored.manifest);
+        if !asked_for {
+            return Ok(Some(Read::Other));
+        }
+        let last_used = stored.last_used();
+        let manifest = stored.manifest;
+        let stored_lens = manifest.chunks.rows().iter().map(|(_, at)| u64::from(at.stored_len));
+        Ok(Some(Read::Counted(KeyStats {
+            files: manifest.tree.file_count(),
+            raw_bytes: manifest.tree.raw_bytes(),
+            stored_bytes: stored_lens.sum(),
+            only_here_bytes: 0,
+            manifest_bytes: listed.len,
+            saved: manifest.facts.saved,
+            last_used,
+            lifetime: manifest.facts.lifetime,
+            scope: manifest.scope,
+            key: manifest.key,
+        })))
+    }
+}
+
+impl Seen {
+    fn add(&mut self, number: u32, asked_for: bool, manifest: &Manifest) {
+        self.packs.extend(manifest.chunks.packs());
         for (id, at) in manifest.chunks.rows() {
-            let known = uses.entry(*id).or_insert(Use {
+            let known = self.chunks.entry(*id).or_insert(Use {
                 raw_len: at.raw_len,
                 stored_len: at.stored_len,
                 keys: 0,
+                holder: number,
                 asked_for,
             });
+            known.stored_len = known.stored_len.min(at.stored_len);
             known.keys += 1;
             known.asked_for |= asked_for;
         }
-        if asked_for {
-            held.push(manifest.chunks.rows().iter().map(|(id, _)| *id).collect());
-            stats.keys.push(KeyStats {
-                files: manifest.tree.file_count(),
-                raw_bytes: manifest.tree.raw_bytes(),
-                stored_bytes: 0,
-                only_here_bytes: 0,
-                manifest_bytes: listed.len,
-                scope: listed.scope,
-                key: listed.key,
-            });
-        }
     }
-    for (key, chunks) in stats.keys.iter_mut().zip(held) {
-        for chunk in chunks {
-            let known = &uses[&chunk];
-            key.stored_bytes += u64::from(known.stored_len);
+
+    /// The sums of what was read.
+    fn sums(&self, read: Vec<Option<Read>>) -> Stats {
+        let mut stats = Stats::default();
+        let mut only_here: HashMap<u32, u64> = HashMap::new();
+        for known in self.chunks.values().filter(|known| known.asked_for) {
+            stats.chunks += 1;
+            stats.unique_bytes += u64::from(known.raw_len);
+            stats.stored_bytes += u64::from(known.stored_len);
             if known.keys == 1 {
-                key.only_here_bytes += u64::from(known.stored_len);
+                *only_here.entry(known.holder).or_default() += u64::from(known.stored_len);
             }
         }
-        stats.raw_bytes += key.raw_bytes;
+        for (number, read) in (0u32..).zip(read) {
+            match read {
+                Some(Read::Counted(key)) => {
+                    stats.raw_bytes = stats.raw_bytes.saturating_add(key.raw_bytes);
+                    let only_here_bytes = only_here.get(&number).copied().unwrap_or(0);
+                    stats.keys.push(KeyStats { only_here_bytes, ..key });
+                }
+                Some(Read::Damaged(key)) => stats.damaged.push(key),
+                Some(Read::Other) | None => {}
+            }
+        }
+        stats
     }
-    for known in uses.values().filter(|known| known.asked_for) {
-        stats.chunks += 1;
-        stats.unique_bytes += u64::from(known.raw_len);
-        stats.stored_bytes += u64::from(known.stored_len);
-    }
-    let packs = repository.list_packs()?;
-    stats.packs = packs.len() as u64;
-    stats.pack_bytes = packs.iter().map(|pack| pack.len).sum();
-    let dead = packs.iter().filter(|pack| !live_packs.contains(&pack.id));
-    stats.unreferenced_bytes = dead.map(|pack| pack.len).sum();
-    Ok(stats)
 }

@@ -6,9 +6,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const COMMANDS: [&str; 17] = [
-    "save", "restore", "lookup", "list", "show", "diff", "du", "delete", "flush", "verify",
-    "stats", "key", "init", "config", "plugin", "assets", "doctor",
+use larder::code::Code;
+
+const COMMANDS: [&str; 20] = [
+    "save",
+    "restore",
+    "lookup",
+    "list",
+    "show",
+    "diff",
+    "du",
+    "delete",
+    "flush",
+    "verify",
+    "stats",
+    "report",
+    "key",
+    "init",
+    "config",
+    "plugin",
+    "assets",
+    "doctor",
+    "completions",
+    "man",
 ];
 
 /// Commands that have commands.
@@ -66,7 +86,8 @@ fn code(prose: &str) -> impl Iterator<Item = &str> {
 /// Whether a piece of code names a file of the repository: a path below one of
 /// its directories.
 fn names_a_file(code: &str) -> bool {
-    const DIRECTORIES: [&str; 6] = ["src/", "tests/", "benches/", "docs/", "action/", ".ci/"];
+    const DIRECTORIES: [&str; 7] =
+        ["src/", "tests/", "benches/", "docs/", "action/", "packaging/", ".ci/"];
     DIRECTORIES.iter().any(|directory| code.starts_with(directory))
         && !code.contains(|c: char| c.is_whitespace() || "<>*{}…".contains(c))
 }
@@ -128,7 +149,7 @@ fn every_module_is_on_the_map() {
 
 /// The modules of each layer, the lowest first, as docs/architecture.md has them.
 const LAYERS: [&[&str]; 5] = [
-    &["ids", "relpath", "object_key", "store_time", "size", "sync"],
+    &["ids", "relpath", "object_key", "store_time", "size", "sync", "code"],
     &["format", "chunking"],
     &["files", "store", "mounts", "records", "tier"],
     &["error", "progress", "budget", "compression", "workers", "repository", "index", "upload"],
@@ -216,6 +237,21 @@ fn the_command_line_page_names_every_flag() {
 }
 
 #[test]
+fn the_help_of_every_command_has_an_example() {
+    let commands = COMMANDS.iter().map(|&command| vec![command]);
+    let steps =
+        STEPS.iter().flat_map(|&(name, steps)| steps.iter().map(move |step| vec![name, step]));
+    for words in [vec![]].into_iter().chain(commands).chain(steps) {
+        let text = help(&words);
+        let example = text.split("\nExample:\n").nth(1).or(text.split("\nExamples:\n").nth(1));
+        let example = example.unwrap_or_else(|| panic!("the help of {words:?} has no example"));
+        let line = format!("larder {}", words.join(" "));
+        let shown = example.lines().next().unwrap_or_default();
+        assert!(shown.contains(line.trim_end()), "{words:?}: {shown}");
+    }
+}
+
+#[test]
 fn the_command_line_page_names_every_command() {
     let help = help(&[]);
     let list = help.split("Commands:").nth(1).expect("the help lists the commands");
@@ -238,5 +274,37 @@ fn the_page_of_benches_names_every_bench() {
         let path = format!("benches/{}", name.to_string_lossy());
         let is_there = !path.ends_with(".rs") || page.contains(&format!("`{path}`"));
         assert!(is_there, "docs/benchmarks.md does not name {path}");
+    }
+}
+
+/// The text of all snapshots of messages, as the program gives them.
+fn messages() -> String {
+    let mut messages = String::new();
+    for directory in ["src/error/snapshots", "src/cli/snapshots"] {
+        for entry in fs::read_dir(repository().join(directory)).expect("there are snapshots") {
+            let path = entry.expect("the directory can be read").path();
+            messages.push_str(&read(&path));
+        }
+    }
+    messages
+}
+
+#[test]
+fn the_page_of_errors_has_every_code_once() {
+    let page = read(Path::new("docs/errors.md"));
+    let titles: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let codes: Vec<String> =
+        Code::ALL.iter().map(|code| format!("{code}: {}", code.title())).collect();
+    assert_eq!(titles, codes);
+    let messages = messages();
+    for (section, code) in page.split("\n### ").skip(1).zip(Code::ALL) {
+        assert!(page.contains(&format!("<a id=\"{code}\"></a>")), "{code} has no anchor");
+        let example = section.split("```").nth(1).and_then(|block| block.strip_prefix("text\n"));
+        let example = example.unwrap_or_else(|| panic!("{code} has no example"));
+        assert!(example.starts_with(&format!("error[{code}]: ")), "{code} has another's example");
+        assert!(messages.contains(example), "the program does not say this of {code}: {example}");
+        for part in ["\nCause: ", "\nCure: ", "\nExit code: "] {
+            assert_eq!(section.matches(part).count(), 1, "{code}: {part:?}");
+        }
     }
 }

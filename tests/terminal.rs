@@ -158,8 +158,8 @@ fn results_and_errors_in_80_columns() {
     <32>exact<39> npm-linux-5f3e
     <31>-<39>         2500 tree/a.txt
     <32>+<39>            4 tree/c.txt
-    <1><31>error:<0><39><49> there is nothing to save at TOP/work/nowhere
-    <1><36>hint:<0><39><49> use --allow-missing to save what is there
+    <1><31>error[L0401]:<0><39><49> there is nothing to save at TOP/work/nowhere
+    <1><36>hint:<0><39><49> make it before the save; `larder save --allow-missing` saves what is there
     exit 1
     ");
 }
@@ -180,8 +180,8 @@ fn results_and_errors_in_40_columns_without_colours() {
     exact npm-linux-5f3e
     -         2500 tree/a.txt
     +            4 tree/c.txt
-    error: there is nothing to save at TOP/work/nowhere
-    hint: use --allow-missing to save what is there
+    error[L0401]: there is nothing to save at TOP/work/nowhere
+    hint: make it before the save; `larder save --allow-missing` saves what is there
     exit 1
     ");
 }
@@ -256,9 +256,9 @@ fn variables_take_colours_out_of_a_terminal() {
     let terminal = Terminal::run(&sandbox, 80, script).ended();
     insta::assert_snapshot!(steady(&sandbox, &terminal.told()), @"
     miss
-    error: there is nothing to save at TOP/work/nowhere
-    hint: use --allow-missing to save what is there
-    error: unexpected argument '--kee' found
+    error[L0401]: there is nothing to save at TOP/work/nowhere
+    hint: make it before the save; `larder save --allow-missing` saves what is there
+    error[L0102]: unexpected argument '--kee' found
 
       tip: a similar argument exists: '--key'
 
@@ -266,9 +266,9 @@ fn variables_take_colours_out_of_a_terminal() {
 
     For more information, try '--help'.
     miss
-    error: there is nothing to save at TOP/work/nowhere
-    hint: use --allow-missing to save what is there
-    error: unexpected argument '--kee' found
+    error[L0401]: there is nothing to save at TOP/work/nowhere
+    hint: make it before the save; `larder save --allow-missing` saves what is there
+    error[L0102]: unexpected argument '--kee' found
 
       tip: a similar argument exists: '--key'
 
@@ -276,9 +276,9 @@ fn variables_take_colours_out_of_a_terminal() {
 
     For more information, try '--help'.
     miss
-    error: there is nothing to save at TOP/work/nowhere
-    hint: use --allow-missing to save what is there
-    error: unexpected argument '--kee' found
+    error[L0401]: there is nothing to save at TOP/work/nowhere
+    hint: make it before the save; `larder save --allow-missing` saves what is there
+    error[L0102]: unexpected argument '--kee' found
 
       tip: a similar argument exists: '--key'
 
@@ -350,11 +350,11 @@ fn a_log_for_programs_is_json() {
         steady(&sandbox, &lines.join("\n"))
     };
     insta::assert_snapshot!(log(&["save", "--key", "k", "tree"]), @r#"{"kind":"skipped_special","level":"warning","message":"TOP/work/tree/pipe is left out: it is a fifo","path":"TOP/work/tree/pipe","what":"fifo"}"#);
-    insta::assert_snapshot!(log(&["save", "--key", "k", "nowhere"]), @r#"{"exit_code":1,"hint":"use --allow-missing to save what is there","kind":"error","level":"error","message":"there is nothing to save at TOP/work/nowhere","reason":null}"#);
-    insta::assert_snapshot!(log(&["save", "--key", "k", "nowhere", "--json", "-q"]), @r#"{"exit_code":1,"hint":"use --allow-missing to save what is there","kind":"error","level":"error","message":"there is nothing to save at TOP/work/nowhere","reason":null}"#);
+    insta::assert_snapshot!(log(&["save", "--key", "k", "nowhere"]), @r#"{"code":"L0401","exit_code":1,"hint":"make it before the save; `larder save --allow-missing` saves what is there","kind":"error","level":"error","message":"there is nothing to save at TOP/work/nowhere","reason":null}"#);
+    insta::assert_snapshot!(log(&["save", "--key", "k", "nowhere", "--json", "-q"]), @r#"{"code":"L0401","exit_code":1,"hint":"make it before the save; `larder save --allow-missing` saves what is there","kind":"error","level":"error","message":"there is nothing to save at TOP/work/nowhere","reason":null}"#);
     insta::assert_snapshot!(log(&["show", "gone"]), @r#"{"kind":"note","level":"info","message":"there is no cache for gone"}"#);
-    insta::assert_snapshot!(log(&["save", "--kee", "k"]), @r#"{"exit_code":2,"hint":"a similar argument exists: '--key'","kind":"usage","level":"error","message":"unexpected argument '--kee' found","usage":"larder save --key <KEY> [PATH|CACHE]..."}"#);
-    insta::assert_snapshot!(log(&[]), @r#"{"exit_code":2,"hint":null,"kind":"usage","level":"error","message":"'larder' requires a subcommand but one was not provided [subcommands: save, rebuild, restore, lookup, list, show, diff, du, delete, flush, verify, stats, key, init, config, plugin, assets, doctor, help]","usage":"larder [OPTIONS] <COMMAND>"}"#);
+    insta::assert_snapshot!(log(&["save", "--kee", "k"]), @r#"{"code":"L0102","exit_code":2,"hint":"a similar argument exists: '--key'","kind":"usage","level":"error","message":"unexpected argument '--kee' found","usage":"larder save --key <KEY> [PATH|CACHE]..."}"#);
+    insta::assert_snapshot!(log(&[]), @r#"{"code":"L0104","exit_code":2,"hint":null,"kind":"usage","level":"error","message":"'larder' requires a subcommand but one was not provided [subcommands: save, rebuild, restore, lookup, list, show, diff, du, delete, flush, verify, stats, report, key, init, config, plugin, assets, doctor, completions, man, help]","usage":"larder [OPTIONS] <COMMAND>"}"#);
 
     let mut command = sandbox.command(["-v", "lookup", "--key", "k"]);
     let found = run(command.env("LARDER_LOG_FORMAT", "json")).ok();
@@ -375,16 +375,16 @@ fn a_ci_system_is_told_of_failures_in_its_own_way() {
         steady(&sandbox, &run.stderr)
     };
     let arguments = ["save", "--key", "k", "nowhere"];
-    insta::assert_snapshot!(on_github(&arguments), @"::error title=larder::there is nothing to save at TOP/work/nowhere%0Ahint: use --allow-missing to save what is there");
+    insta::assert_snapshot!(on_github(&arguments), @"::error title=larder::L0401: there is nothing to save at TOP/work/nowhere%0Ahint: make it before the save; `larder save --allow-missing` saves what is there");
     let never = [&["--ci-log", "never"], &arguments[..]].concat();
     insta::assert_snapshot!(on_github(&never), @"
-    error: there is nothing to save at TOP/work/nowhere
-    hint: use --allow-missing to save what is there
+    error[L0401]: there is nothing to save at TOP/work/nowhere
+    hint: make it before the save; `larder save --allow-missing` saves what is there
     ");
     write(sandbox.path("file"), "no store");
     let file = sandbox.path("file");
     let ignored = ["--ignore-error", "--store", file.to_str().unwrap(), "restore", "--key", "k"];
-    insta::assert_snapshot!(on_github(&ignored), @"::warning title=larder::open TOP/file: TOP/file: not a directory (ignored)");
+    insta::assert_snapshot!(on_github(&ignored), @"::warning title=larder::L0506: open TOP/file: TOP/file: not a directory (ignored)%0Ahint: check that the store's directory is there, and its disk or mount sound");
     // Nothing of progress in a short run, and warnings as everywhere.
     std::os::unix::fs::symlink("tree", sandbox.work("link")).unwrap();
     insta::assert_snapshot!(on_github(&["save", "--key", "k", "tree", "link"]), @"warning: TOP/work/link is a symbolic link, and saved as that: what it points to is not");

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use larder::format::{
-    Anchor, ChunkTable, FileData, Kind, Layout, Location, Manifest, ManifestFacts, NewEntry,
-    Timestamp, Tree, TreeBuilder,
+    Anchor, Annotation, ChunkTable, FileData, Kind, Layout, Location, Manifest, ManifestFacts,
+    NewEntry, Timestamp, Tree, TreeBuilder,
 };
 use larder::ids::{ChunkId, PackId};
 use larder::relpath::RelPath;
@@ -205,6 +205,7 @@ impl World {
                 saved: StoreTime::from_unix(saved),
                 ..ManifestFacts::default()
             },
+            annotation: Annotation::default(),
             tree: self.tree.clone(),
             sequence: (0..u32::try_from(chunks.rows().len()).expect("a few")).collect(),
             chunks,

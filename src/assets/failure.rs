@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use larder::code::Code;
 use larder::error::Error;
 
 use super::InvalidGlob;
@@ -54,7 +55,7 @@ pub(crate) enum AssetsFailure {
 impl AssetsFailure {
     /// The exit code that the asset manager has for it: its numbers mean something
     /// else in each step.
-    pub(crate) fn code(&self) -> Option<u8> {
+    pub(crate) fn exit_code(&self) -> Option<u8> {
         match self {
             Self::NoBucket(Step::Check) | Self::NoPackageDirectory { step: Step::Upload, .. } => {
                 Some(100)
@@ -70,9 +71,21 @@ impl AssetsFailure {
         }
     }
 
-    /// Whether the settings are at fault, and not what they are about.
-    pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Glob(_) | Self::NoPlain | Self::NoPrefix)
+    /// The code that it is looked up by.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::NoBucket(_) => Code::AssetsNoBucket,
+            Self::NoRepository(_) => Code::AssetsNoRepository,
+            Self::NoPackageDirectory { .. } => Code::AssetsPackageDirectory,
+            Self::Repository { .. } => Code::AssetsRepository,
+            Self::NoPackages(_) => Code::AssetsNoPackages,
+            Self::NoCommitHash(_) => Code::AssetsNoCommitHash,
+            Self::Glob(_) => Code::AssetsGlob,
+            Self::NoPlain => Code::AssetsNoPlain,
+            Self::NoPrefix => Code::AssetsNoPrefix,
+            Self::PlainName(_) => Code::AssetsPlainName,
+            Self::Larder(error) => error.code(),
+        }
     }
 
     /// What to do about it.

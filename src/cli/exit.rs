@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
+use larder::code::Code;
 use larder::error::Error;
-use larder::store::{InvalidLocation, Operation, RemoteErrorKind, StoreError, StoreErrorKind};
+use larder::store::{InvalidLocation, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
 use super::log;
@@ -111,42 +112,46 @@ impl From<KeyError> for Failure {
 }
 
 impl Failure {
-    /// What turns into which exit code is decided here and in [`of_store`], and
-    /// nowhere else.
-    pub(super) fn exit(&self) -> Exit {
+    /// The code that it is looked up by, in docs/errors.md.
+    pub(super) fn code(&self) -> Code {
         match self {
-            Self::OfCache { failure, .. } => failure.exit(),
-            Self::Larder(error) if error.is_damage() => Exit::Damage,
-            Self::Larder(Error::Interrupted) => Exit::Interrupted,
-            Self::Larder(Error::Marker { .. } | Error::NotAStore { .. }) => Exit::OtherStore,
-            Self::Larder(Error::Store(error)) => of_store(&error.kind),
-            Self::TimedOut(_) => Exit::Store,
-            Self::Assets(failure) => match failure.code() {
-                Some(100) => Exit::Assets100,
-                Some(101) => Exit::Assets101,
-                Some(102) => Exit::Assets102,
-                Some(103) => Exit::Assets103,
-                _ if failure.is_usage() => Exit::Usage,
-                _ => Exit::Failure,
-            },
-            Self::Larder(Error::Name(_))
-            | Self::Location(_)
-            | Self::LocalCache(_)
-            | Self::NoKey
-            | Self::NoPaths
-            | Self::KeyAndCaches
-            | Self::Config(_)
-            | Self::InConfig { .. }
-            | Self::Setting(_)
-            | Self::Template(_)
-            | Self::SameName { .. }
-            | Self::ShortGrace { .. }
-            | Self::Exclude { .. } => Exit::Usage,
-            Self::Larder(_)
-            | Self::NoMount(_)
-            | Self::ConfigExists(_)
-            | Self::NoCacheDirectory
-            | Self::NoWorkingDirectory(_) => Exit::Failure,
+            Self::Larder(error) => error.code(),
+            Self::Location(error) => error.code(),
+            Self::LocalCache(error) => error.code(),
+            Self::Exclude { .. } => Code::InvalidExclude,
+            Self::NoKey => Code::NoKey,
+            Self::NoPaths => Code::MissingArgument,
+            Self::KeyAndCaches => Code::ArgumentConflict,
+            Self::Config(error) => error.code(),
+            Self::ConfigExists(_) => Code::ConfigExists,
+            Self::InConfig { error, .. } => error.code(),
+            Self::OfCache { failure, .. } => failure.code(),
+            Self::Setting(error) => error.code(),
+            Self::Assets(failure) => failure.code(),
+            Self::Template(error) => error.code(),
+            Self::NoMount(_) => Code::NothingThere,
+            Self::SameName { .. } => Code::SameName,
+            Self::ShortGrace { .. } => Code::ShortGrace,
+            Self::TimedOut(_) => Code::TimedOut,
+            Self::NoCacheDirectory => Code::NoCacheDirectory,
+            Self::NoWorkingDirectory(_) => Code::NoWorkingDirectory,
+        }
+    }
+
+    /// What turns into which exit code is decided in [`exit_of`]; only the asset
+    /// manager has numbers that mean something else in each step.
+    pub(super) fn exit(&self) -> Exit {
+        let own = match self {
+            Self::OfCache { failure, .. } => return failure.exit(),
+            Self::Assets(failure) => failure.exit_code(),
+            _ => None,
+        };
+        match own {
+            Some(100) => Exit::Assets100,
+            Some(101) => Exit::Assets101,
+            Some(102) => Exit::Assets102,
+            Some(103) => Exit::Assets103,
+            _ => exit_of(self.code()),
         }
     }
 
@@ -155,14 +160,9 @@ impl Failure {
         Self::OfCache { cache: cache.to_owned(), failure: Box::new(self) }
     }
 
-    fn hint(&self) -> Option<Cow<'static, str>> {
+    /// What to do about it, where that is known.
+    pub(super) fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Larder(Error::Store(error))
-                if matches!(error.kind, StoreErrorKind::NotFound)
-                    && error.operation == Operation::Get =>
-            {
-                Some("another process may have deleted it meanwhile; try again".into())
-            }
             Self::Larder(error) => error.hint().map(Cow::Owned),
             Self::Location(error) => error.hint(),
             Self::LocalCache(error) => Some(error.hint().into()),
@@ -193,11 +193,17 @@ impl Failure {
                  longer one, or say by --longest-save that all saves are shorter"
                     .into(),
             ),
-            Self::TimedOut(_) => {
-                Some("give more time, by --timeout or the plugin's setting of that name".into())
-            }
+            Self::TimedOut(_) => Some(
+                "give more time, by --timeout, LARDER_TIMEOUT or the plugin's setting timeout"
+                    .into(),
+            ),
             Self::NoCacheDirectory => Some("set HOME, or give --store".into()),
-            Self::Exclude { .. } | Self::NoWorkingDirectory(_) => None,
+            Self::Exclude { .. } => {
+                Some("write it as in a .gitignore, such as '*.log' or '/target'".into())
+            }
+            Self::NoWorkingDirectory(_) => {
+                Some("run larder in a directory that exists and that this user may enter".into())
+            }
         }
     }
 
@@ -238,6 +244,7 @@ impl Failure {
     /// Tells a person on stderr; a program that reads JSON also on stdout.
     pub(super) fn report(&self, json: bool, ignored: bool) {
         let mut error = serde_json::json!({
+            "code": self.code().to_string(),
             "hint": self.hint(),
             "reason": self.reason(),
             "exit_code": if ignored { 0 } else { self.exit() as u8 },
@@ -261,7 +268,7 @@ impl Failure {
         if ignored {
             anstream::eprintln!("{WARNING}warning:{WARNING:#} {self} (ignored)");
         } else {
-            anstream::eprintln!("{ERROR}error:{ERROR:#} {self}");
+            anstream::eprintln!("{ERROR}error[{}]:{ERROR:#} {self}", self.code());
         }
         if let Some(hint) = self.hint() {
             anstream::eprintln!("{HINT}hint:{HINT:#} {hint}");
@@ -269,23 +276,90 @@ impl Failure {
     }
 }
 
-/// The exit code for what a store failed with.
-fn of_store(kind: &StoreErrorKind) -> Exit {
-    match kind {
-        StoreErrorKind::Denied(_) => Exit::Denied,
-        StoreErrorKind::Location(_) => Exit::Usage,
-        StoreErrorKind::File(_) => Exit::Failure,
-        StoreErrorKind::Remote(error) => match error.kind {
-            RemoteErrorKind::NoBucket => Exit::NoBucket,
-            RemoteErrorKind::Denied => Exit::Denied,
-            RemoteErrorKind::NoCredentials
-            | RemoteErrorKind::RoleRefused
-            | RemoteErrorKind::BadCredentials
-            | RemoteErrorKind::Expired => Exit::Credentials,
-            RemoteErrorKind::WrongRegion => Exit::Region,
-            RemoteErrorKind::NotS3 => Exit::NotS3,
-            _ => Exit::Store,
-        },
-        _ => Exit::Store,
+/// The exit code of what has this code, where nothing else is said.
+pub(super) fn exit_of(code: Code) -> Exit {
+    match code {
+        Code::CommandLine
+        | Code::UnknownArgument
+        | Code::InvalidArgument
+        | Code::MissingArgument
+        | Code::ArgumentConflict
+        | Code::InvalidName
+        | Code::NameTooLong
+        | Code::NoKey
+        | Code::InvalidExclude
+        | Code::ShortGrace
+        | Code::LocationIncomplete
+        | Code::LocationWord
+        | Code::LocationValue
+        | Code::LocationTwice
+        | Code::UnknownHome
+        | Code::InvalidLocalCache
+        | Code::NoSystem
+        | Code::UnknownSystem
+        | Code::SeveralSystems
+        | Code::ForeignStep
+        | Code::NoStep
+        | Code::MissingSetting
+        | Code::UnknownSetting
+        | Code::InvalidSetting
+        | Code::SettingConflict
+        | Code::SettingsFile
+        | Code::SameName
+        | Code::AssetsGlob
+        | Code::AssetsNoPlain
+        | Code::AssetsNoPrefix
+        | Code::KeyTemplate
+        | Code::ConfigUnreadable
+        | Code::ConfigMistake
+        | Code::NoSuchCache
+        | Code::NoCaches
+        | Code::SamePlace => Exit::Usage,
+        Code::NoCacheDirectory
+        | Code::AssetsNoBucket
+        | Code::AssetsNoRepository
+        | Code::AssetsPackageDirectory
+        | Code::AssetsRepository
+        | Code::AssetsNoPackages
+        | Code::AssetsNoCommitHash
+        | Code::AssetsPlainName
+        | Code::ConfigExists
+        | Code::NothingThere
+        | Code::Unreadable
+        | Code::NotInCache
+        | Code::InTheWay
+        | Code::FileDenied
+        | Code::FileSystemFull
+        | Code::FileFailed
+        | Code::NoWorkingDirectory
+        | Code::FlushOvertaken
+        | Code::NotFenced
+        | Code::SaveOvertaken => Exit::Failure,
+        Code::ObjectGone
+        | Code::ObjectChanged
+        | Code::ObjectLength
+        | Code::StoreFull
+        | Code::StoreFailed
+        | Code::ClockSkew
+        | Code::Throttled
+        | Code::NoAnswer
+        | Code::Network
+        | Code::Certificate
+        | Code::Unsupported
+        | Code::RemoteRefused
+        | Code::TimedOut => Exit::Store,
+        Code::NoBucket => Exit::NoBucket,
+        Code::StoreDenied | Code::RemoteDenied => Exit::Denied,
+        Code::NoCredentials
+        | Code::RoleRefused
+        | Code::BadCredentials
+        | Code::ExpiredCredentials => Exit::Credentials,
+        Code::WrongRegion => Exit::Region,
+        Code::NotS3 => Exit::NotS3,
+        Code::MarkerUnreadable | Code::StoreVersion | Code::StoreChunking | Code::NotAStore => {
+            Exit::OtherStore
+        }
+        Code::Damaged | Code::Missing | Code::DamagedChunk | Code::NewerObject => Exit::Damage,
+        Code::Interrupted => Exit::Interrupted,
     }
 }

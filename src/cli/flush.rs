@@ -12,7 +12,7 @@ use super::output::{self, RequestsJson, ago, bytes, seconds, things};
 use super::session::Session;
 
 pub(super) fn run(session: &Session, arguments: args::Flush) -> Result<Exit, Failure> {
-    let args::Flush { grace, longest_save, .. } = arguments;
+    let (grace, longest_save) = (arguments.policy.grace, arguments.longest_save);
     if grace < longest_save {
         return Err(Failure::ShortGrace { grace, longest_save });
     }
@@ -38,25 +38,34 @@ pub(super) fn carry_out(session: &Session, request: &FlushRequest) -> Result<Flu
 }
 
 fn request(session: &Session, arguments: args::Flush) -> FlushRequest {
-    let key_ages = arguments.key_age.into_iter().map(|age| (age.pattern, age.age));
     FlushRequest {
-        policy: Policy {
-            scopes: match arguments.scopes.all_scopes {
-                true => Scopes::All,
-                false => Scopes::One(session.scope.clone()),
-            },
-            age: arguments.age,
-            key_ages: key_ages.collect(),
-            pins: arguments.pin,
-            keep_last: arguments.keep_last,
-            max_size: arguments.max_size,
-        },
-        grace: arguments.grace,
         repack: arguments.repack,
         dry_run: arguments.dry_run,
         take_over: arguments.take_over,
         unfenced: arguments.unfenced,
+        ..by_policy(session, arguments.policy, &arguments.scopes)
     }
+}
+
+/// A flush that goes by these flags.
+pub(super) fn by_policy(
+    session: &Session,
+    policy: args::Policy,
+    scopes: &args::AllScopes,
+) -> FlushRequest {
+    let key_ages = policy.key_age.into_iter().map(|age| (age.pattern, age.age));
+    let keep = Policy {
+        scopes: match scopes.all_scopes {
+            true => Scopes::All,
+            false => Scopes::One(session.scope.clone()),
+        },
+        age: policy.age,
+        key_ages: key_ages.collect(),
+        pins: policy.pin,
+        keep_last: policy.keep_last,
+        max_size: policy.max_size,
+    };
+    FlushRequest { grace: policy.grace, ..FlushRequest::new(keep) }
 }
 
 fn as_json(report: &FlushReport) -> Value {

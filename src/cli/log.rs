@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
+use larder::code::Code;
 use serde::Serialize;
 
 use super::ci::System;
@@ -74,7 +75,7 @@ pub(super) enum Fields<'a> {
         fields: &'a serde_json::Value,
     },
     /// What is wrong with the command line.
-    Usage { hint: Option<String>, usage: Option<String>, exit_code: u8 },
+    Usage { code: Option<String>, hint: Option<String>, usage: Option<String>, exit_code: u8 },
 }
 
 /// One line of JSON.
@@ -159,13 +160,15 @@ pub(super) fn failure(is_ignored: bool, text: &str, fields: &serde_json::Value) 
 
 /// Tells what is wrong with the command line, if that is told as JSON; gives
 /// whether it was. Help and version are nothing wrong.
-pub(super) fn usage(error: &clap::Error) -> bool {
+pub(super) fn usage(error: &clap::Error, code: Option<Code>) -> bool {
     if format() == LogFormat::Text || !error.use_stderr() {
         return false;
     }
     let text = error.render().to_string();
     let Told { message, hint, usage } = told(&text);
-    json(Level::Error, None, message, &Fields::Usage { hint, usage, exit_code: Exit::Usage as u8 });
+    let code = code.map(|code| code.to_string());
+    let exit_code = Exit::Usage as u8;
+    json(Level::Error, None, message, &Fields::Usage { code, hint, usage, exit_code });
     true
 }
 
@@ -228,7 +231,12 @@ mod tests {
             record(
                 Level::Error,
                 None,
-                &Fields::Usage { hint: None, usage: Some("larder".into()), exit_code: 2 },
+                &Fields::Usage {
+                    code: Some("L0102".into()),
+                    hint: None,
+                    usage: Some("larder".into()),
+                    exit_code: 2,
+                },
             ),
         ];
         insta::assert_snapshot!(shown.join("\n"), @r#"
@@ -237,7 +245,7 @@ mod tests {
         {"time":"1970-01-01T00:00:00Z","level":"warning","message":"said","kind":"vanished","path":"a\\xff"}
         {"time":"1970-01-01T00:00:00Z","level":"warning","message":"said","kind":"no_conditional_writes"}
         {"time":"1970-01-01T00:00:00Z","level":"error","message":"said","kind":"error","exit_code":5,"hint":"wait","reason":null}
-        {"time":"1970-01-01T00:00:00Z","level":"error","message":"said","kind":"usage","hint":null,"usage":"larder","exit_code":2}
+        {"time":"1970-01-01T00:00:00Z","level":"error","message":"said","kind":"usage","code":"L0102","hint":null,"usage":"larder","exit_code":2}
         "#);
     }
 

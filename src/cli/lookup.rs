@@ -12,16 +12,18 @@ use super::args;
 use super::caches::{self, Wanted};
 use super::colors::{GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
+use super::explain;
 use super::output::{self, RequestsJson};
 use super::outputs::Outputs;
 use super::session::Session;
+use crate::explain::Explanation;
+use crate::keys::Rendered;
 use crate::outputs::{Command, Fact, Found};
 
 pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, Failure> {
     let wanted = match Wanted::of(session, arguments.find.key.as_ref(), &arguments.caches)? {
         Wanted::Keys(_) if !arguments.caches.is_empty() => return Err(Failure::KeyAndCaches),
         Wanted::Keys(keys) => {
-            let keys = keys.into_iter().map(|rendered| rendered.key).collect();
             vec![(None, keys, session.restore_keys(&arguments.find.restore_keys)?)]
         }
         Wanted::Caches(caches) => caches
@@ -29,23 +31,28 @@ pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, F
             .map(|named| {
                 let more = &arguments.find.restore_keys;
                 let restore_keys = [named.restore_keys.as_slice(), more].concat();
-                (Some(named.cache.name.as_str()), vec![named.key.key], restore_keys)
+                (Some(named.cache.name.as_str()), vec![named.key], restore_keys)
             })
             .collect(),
     };
     let outputs = Outputs::new(Command::Lookup, &arguments.outputs);
     for (cache, keys, _) in &wanted {
-        keys.first().into_iter().for_each(|key| outputs.expect(*cache, key));
+        keys.first().into_iter().for_each(|key| outputs.expect(*cache, &key.key));
     }
-    let looked = look_up(session, wanted, &outputs);
+    let looked = look_up(session, arguments, wanted, &outputs);
     Ok(caches::exit(outputs.end(session, looked)?))
 }
 
 /// A cache's name, if it has one, its keys, and prefixes.
-type Sought<'a> = (Option<&'a str>, Vec<Key>, Vec<String>);
+type Sought<'a> = (Option<&'a str>, Vec<Rendered>, Vec<String>);
 
 /// Looks all of them up. Gives whether one of them is a miss.
-fn look_up(session: &Session, wanted: Vec<Sought<'_>>, outputs: &Outputs) -> Result<bool, Failure> {
+fn look_up(
+    session: &Session,
+    arguments: &args::Lookup,
+    wanted: Vec<Sought<'_>>,
+    outputs: &Outputs,
+) -> Result<bool, Failure> {
     let store = session.store_for_reading()?;
     let repository = Repository::open(store.clone())?;
     let mut has_miss = false;
@@ -56,10 +63,12 @@ fn look_up(session: &Session, wanted: Vec<Sought<'_>>, outputs: &Outputs) -> Res
             None => None,
         };
         has_miss |= found.is_none();
-        let kind = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit).into();
+        let hit = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit);
         let key = found.as_ref().map(|(_, key)| key.to_string());
-        outputs.tell(cache, Fact::LookedUp(Found { kind, key }), began.elapsed());
-        tell(session, cache, found, &RequestsJson::of(&store));
+        outputs.tell(cache, Fact::LookedUp(Found { kind: hit.into(), key }), began.elapsed());
+        let (find, wanted) = (&arguments.find, keys.first());
+        let why = explain::of_hit(session, find, hit, repository.as_ref(), wanted)?;
+        tell(session, cache, found, why.as_ref(), &RequestsJson::of(&store));
     }
     Ok(has_miss)
 }
@@ -68,6 +77,7 @@ fn tell(
     session: &Session,
     cache: Option<&str>,
     found: Option<(Hit, Key)>,
+    why: Option<&Explanation>,
     requests: &RequestsJson,
 ) {
     session.done();
@@ -79,6 +89,9 @@ fn tell(
         if let Some(cache) = cache {
             result["cache"] = cache.into();
         }
+        if let Some(why) = why {
+            result["explanation"] = json!(why);
+        }
         output::json(&result);
     } else if !session.quiet {
         let text = match (hit, key) {
@@ -86,7 +99,8 @@ fn tell(
             (Hit::Prefix, Some(key)) => format!("{NOTABLE}prefix{NOTABLE:#} {key}"),
             _ => format!("{NOTABLE}miss{NOTABLE:#}"),
         };
-        session.tell(cache, &text);
+        let why = why.map(explain::text).unwrap_or_default();
+        session.tell(cache, &format!("{text}\n{why}"));
     }
 }
 
@@ -94,10 +108,10 @@ fn tell(
 fn find(
     repository: &Repository,
     session: &Session,
-    keys: &[Key],
+    keys: &[Rendered],
     restore_keys: &[String],
 ) -> Result<Option<(Hit, Key)>, Error> {
-    for key in keys {
+    for Rendered { key, .. } in keys {
         if repository.has_manifest(&session.scope, key)? {
             return Ok(Some((Hit::Exact, key.clone())));
         }

@@ -6,6 +6,7 @@ mod assets;
 mod caches;
 mod ci;
 mod colors;
+mod completions;
 mod config;
 mod delete;
 mod diff;
@@ -14,16 +15,22 @@ mod du;
 mod early;
 mod entries;
 mod exit;
+mod explain;
 mod flush;
 mod init;
 mod key;
 mod list;
 mod log;
 mod lookup;
+mod man;
+#[cfg(test)]
+mod messages;
+mod misread;
 mod output;
 mod outputs;
 mod plugin;
 mod progress;
+mod report;
 mod restore;
 mod save;
 mod session;
@@ -31,6 +38,7 @@ mod settings;
 mod show;
 mod stats;
 mod verify;
+mod version;
 
 use args::{Arguments, Command, Global};
 use early::Early;
@@ -48,12 +56,7 @@ pub(crate) fn run() -> Exit {
         Ok(arguments) => arguments,
         Err(error) => {
             log::settle(early.log_format, None);
-            if log::usage(&error) {
-                return Exit::Usage;
-            }
-            // Help and version go to stdout, mistakes to stderr.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            return misread::report(&error);
         }
     };
     arguments.global.color.write_global();
@@ -124,7 +127,10 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Flush(arguments) => Prepared::of(global, move |on| flush::run(on, arguments)),
         Command::Verify(arguments) => Prepared::of(global, move |on| verify::run(on, &arguments)),
         Command::Stats(arguments) => Prepared::of(global, move |on| stats::run(on, &arguments)),
+        Command::Report(arguments) => Prepared::of(global, move |on| report::run(on, arguments)),
         Command::Doctor => Prepared::of(global, doctor::run),
+        Command::Completions(arguments) => completions::prepare(global, &arguments),
+        Command::Man(arguments) => man::prepare(global, arguments),
         Command::Key(arguments) => key::prepare(global, arguments),
         Command::Init(arguments) => init::prepare(global, arguments),
         Command::Config => config::prepare(global),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use larder::ids::Key;
+use larder::repository::Repository;
 use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, restore};
 use larder::store::Metered;
 use larder::tier::Tier;
@@ -15,9 +16,11 @@ use super::args;
 use super::caches::{self, Named, Wanted};
 use super::colors::{GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
+use super::explain;
 use super::output::{self, RequestsJson, bytes, count, seconds, things};
 use super::outputs::Outputs;
-use super::session::Session;
+use super::session::{CountedStore, Session};
+use crate::explain::Explanation;
 use crate::keys::Rendered;
 use crate::outputs::{Command, Fact};
 
@@ -31,6 +34,8 @@ struct Json<'a> {
     /// When it ended.
     time: u64,
     hit: Hit,
+    /// The key that was looked for first.
+    wanted: Option<&'a str>,
     key: Option<&'a str>,
     scope: &'a str,
     files: u64,
@@ -43,6 +48,8 @@ struct Json<'a> {
     local_cache_bytes: u64,
     removed: u64,
     requests: RequestsJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<&'a Explanation>,
     seconds: f64,
 }
 
@@ -52,15 +59,16 @@ pub(super) fn run(session: &Session, arguments: &args::Restore) -> Result<Exit, 
     let outputs = Outputs::new(Command::Restore, &arguments.outputs);
     let restored = match wanted {
         Wanted::Keys(keys) => {
-            let request = request(session, arguments, keys)?;
+            let request = request(session, arguments, &keys)?;
             request.keys.first().into_iter().for_each(|key| outputs.expect(None, key));
             let began = Instant::now();
-            carry_out(session, &request, summary).map(|report| {
+            let why = |store: &CountedStore, hit| why(session, arguments, hit, store, keys.first());
+            restore_key(session, &request, summary, why).map(|report| {
                 outputs.tell(None, Fact::from(&report), began.elapsed());
                 report.hit == Hit::Miss
             })
         }
-        Wanted::Caches(caches) => restore_caches(session, arguments, caches, &outputs),
+        Wanted::Caches(caches) => restore_caches(session, arguments, &caches, &outputs),
     };
     let has_miss = outputs.end(session, restored)?;
     Ok(caches::exit(has_miss && fail_on_miss))
@@ -72,12 +80,37 @@ pub(super) fn carry_out(
     request: &RestoreRequest,
     summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
 ) -> Result<RestoreReport, Failure> {
+    restore_key(session, request, summary, |_, _| Ok(None))
+}
+
+fn restore_key(
+    session: &Session,
+    request: &RestoreRequest,
+    summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
+    why: impl FnOnce(&CountedStore, Hit) -> Result<Option<Explanation>, Failure>,
+) -> Result<RestoreReport, Failure> {
     let store = session.store_for_reading()?;
     let report = restore(store.clone(), request, session.context())?;
-    let took = session.done();
-    tell(session, None, request, &report, (RequestsJson::of(&store), took), summary);
+    let why = why(&store, report.hit)?;
+    let cost = (RequestsJson::of(&store), session.done());
+    tell(session, None, request, (&report, why.as_ref()), cost, summary);
     session.tell_requests(&store);
     Ok(report)
+}
+
+/// Why the key was not found, if that is asked for.
+fn why(
+    session: &Session,
+    arguments: &args::Restore,
+    hit: Hit,
+    store: &CountedStore,
+    wanted: Option<&Rendered>,
+) -> Result<Option<Explanation>, Failure> {
+    if !arguments.find.explain || hit == Hit::Exact {
+        return Ok(None);
+    }
+    let repository = Repository::open(store.clone())?;
+    explain::of_hit(session, &arguments.find, hit, repository.as_ref(), wanted)
 }
 
 /// Restores several caches of the configuration file. Gives whether one of them is a
@@ -85,26 +118,28 @@ pub(super) fn carry_out(
 fn restore_caches(
     session: &Session,
     arguments: &args::Restore,
-    caches: Vec<Named<'_>>,
+    caches: &[Named<'_>],
     outputs: &Outputs,
 ) -> Result<bool, Failure> {
     let tier = session.tier(&arguments.local_cache)?;
     caches.iter().for_each(|named| outputs.expect(Some(&named.cache.name), &named.key.key));
-    let requests = caches.into_iter().map(|named| {
-        (named.cache.name.as_str(), request_of(session, arguments, named, tier.clone()))
+    let requests = caches.iter().map(|named| {
+        let request = request_of(session, arguments, named, tier.clone());
+        (named.cache.name.as_str(), (request, &named.key))
     });
     let store = session.store_for_reading()?;
     let has_miss = AtomicBool::new(false);
-    let done = caches::each(session, requests.collect(), |name, request, context| {
+    let done = caches::each(session, requests.collect(), |name, (request, key), context| {
         let began = Instant::now();
-        let counted = Arc::new(Metered::new(store.clone()));
+        let counted: CountedStore = Arc::new(Metered::new(store.clone()));
         let report = restore(counted.clone(), &request, context)?;
         if report.hit == Hit::Miss {
             has_miss.store(true, Ordering::Relaxed);
         }
         outputs.tell(Some(name), Fact::from(&report), began.elapsed());
+        let why = why(session, arguments, report.hit, &counted, Some(key))?;
         let cost = (RequestsJson::asked(counted.requests()), began.elapsed());
-        tell(session, Some(name), &request, &report, cost, summary);
+        tell(session, Some(name), &request, (&report, why.as_ref()), cost, summary);
         Ok(())
     });
     session.done();
@@ -116,7 +151,7 @@ fn tell(
     session: &Session,
     cache: Option<&str>,
     request: &RestoreRequest,
-    report: &RestoreReport,
+    (report, why): (&RestoreReport, Option<&Explanation>),
     (requests, took): (RequestsJson, Duration),
     summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
 ) {
@@ -126,6 +161,7 @@ fn tell(
             cache,
             time: output::unix(SystemTime::now()),
             hit: report.hit,
+            wanted: request.keys.first().map(Key::as_str),
             key: report.key.as_ref().map(Key::as_str),
             scope: request.scope.as_str(),
             files: report.files,
@@ -138,19 +174,22 @@ fn tell(
             local_cache_bytes: report.local_cache_bytes,
             removed: report.removed,
             requests,
+            explanation: why,
             seconds: took.as_secs_f64(),
         });
     } else if !session.quiet {
-        session.tell(cache, &summary(request, report, &seconds(took)));
+        let why = why.map(explain::text).unwrap_or_default();
+        let text = summary(request, report, &seconds(took));
+        session.tell(cache, &format!("{text}\n{why}"));
     }
 }
 
 fn request(
     session: &Session,
     arguments: &args::Restore,
-    keys: Vec<Rendered>,
+    keys: &[Rendered],
 ) -> Result<RestoreRequest, Failure> {
-    let keys = keys.into_iter().map(|rendered| rendered.key).collect();
+    let keys = keys.iter().map(|rendered| rendered.key.clone()).collect();
     let working_directory = &session.surroundings.working_directory;
     let destination = destination(session, arguments, working_directory);
     Ok(RestoreRequest {
@@ -170,7 +209,7 @@ fn request(
 fn request_of(
     session: &Session,
     arguments: &args::Restore,
-    named: Named<'_>,
+    named: &Named<'_>,
     tier: Option<Arc<Tier>>,
 ) -> RestoreRequest {
     let Named { cache, key, restore_keys, directory, .. } = named;
@@ -183,7 +222,7 @@ fn request_of(
         refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),
         tier,
-        ..RestoreRequest::new(session.scope.clone(), vec![key.key], destination)
+        ..RestoreRequest::new(session.scope.clone(), vec![key.key.clone()], destination)
     }
 }
 

@@ -20,6 +20,8 @@ use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson, bytes, count, seconds, things};
 use super::outputs::Outputs;
 use super::session::{CountedStore, Session};
+use crate::explain::note;
+use crate::keys::Rendered;
 use crate::outputs::{Command, Fact, Saved};
 
 /// What `--json` prints.
@@ -57,8 +59,8 @@ pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Fai
             if arguments.paths.is_empty() {
                 return Err(Failure::NoPaths);
             }
-            let mut keys: Vec<Key> = keys.into_iter().map(|rendered| rendered.key).collect();
-            let others = keys.split_off(1);
+            let mut keys = keys;
+            let others = keys.split_off(1).into_iter().map(|rendered| rendered.key).collect();
             let request = request(session, arguments, keys.remove(0))?;
             outputs.expect(None, &request.key);
             let began = Instant::now();
@@ -169,7 +171,11 @@ fn tell(
     }
 }
 
-fn request(session: &Session, arguments: &args::Save, key: Key) -> Result<SaveRequest, Failure> {
+fn request(
+    session: &Session,
+    arguments: &args::Save,
+    key: Rendered,
+) -> Result<SaveRequest, Failure> {
     let paths = arguments.paths.iter().map(std::path::PathBuf::as_path);
     let globs = arguments.exclude.iter().map(String::as_str);
     Ok(SaveRequest {
@@ -186,10 +192,11 @@ fn request(session: &Session, arguments: &args::Save, key: Key) -> Result<SaveRe
         reuse: !arguments.no_reuse,
         check_packs: arguments.check_packs,
         lifetime: lifetime(arguments).unwrap_or_default(),
+        annotation: note(&key),
         refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),
         tier: session.tier(&arguments.local_cache)?,
-        ..SaveRequest::new(session.scope.clone(), key, session.surroundings.mounts(paths))
+        ..SaveRequest::new(session.scope.clone(), key.key, session.surroundings.mounts(paths))
     })
 }
 
@@ -221,6 +228,7 @@ fn request_of(
         reuse: !arguments.no_reuse,
         check_packs: arguments.check_packs || cache.check_packs,
         lifetime: lifetime(arguments).unwrap_or(cache.lifetime),
+        annotation: note(&key),
         refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),
         tier,

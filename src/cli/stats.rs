@@ -23,7 +23,7 @@ pub(super) fn run(session: &Session, arguments: &args::Stats) -> Result<Exit, Fa
             "dedup_ratio": found.dedup_ratio(),
             "compression_ratio": found.compression_ratio(),
             "chunks": found.chunks,
-            "packs": found.packs,
+            "packs": found.packs.len(),
             "pack_bytes": found.pack_bytes,
             "unreferenced_bytes": found.unreferenced_bytes,
             "damaged": found.damaged,
@@ -73,7 +73,7 @@ fn print(stats: &Stats, with_scope: bool) {
         "deduplication {:.2}, compression {:.2}; {} with {}, of which {} unreferenced",
         stats.dedup_ratio(),
         stats.compression_ratio(),
-        things(stats.packs, "pack"),
+        things(stats.packs.len() as u64, "pack"),
         bytes(stats.pack_bytes),
         bytes(stats.unreferenced_bytes),
     ));

@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use larder::code::Code;
 use larder::store::nearest;
 
 use super::FILE_NAME;
@@ -32,13 +33,24 @@ pub(crate) enum ConfigError {
 }
 
 impl ConfigError {
+    /// The code that it is looked up by.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Unreadable { .. } => Code::ConfigUnreadable,
+            Self::Mistake(_) => Code::ConfigMistake,
+            Self::NoSuchCache { .. } => Code::NoSuchCache,
+            Self::NoCaches(_) => Code::NoCaches,
+            Self::SamePlace { .. } => Code::SamePlace,
+        }
+    }
+
     /// What to do about it, where that is known.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 Some("give --config or LARDER_CONFIG a file that is there, or leave it out".into())
             }
-            Self::Unreadable { .. } => None,
+            Self::Unreadable { .. } => Some("make it readable for this user".into()),
             Self::Mistake(mistake) => mistake.hint.clone(),
             Self::NoSuchCache { name, known, .. } => {
                 let names: Vec<&str> = known.iter().map(String::as_str).collect();

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::code::Code;
+
 /// An operation on a file or directory that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", shown(path))]
@@ -23,6 +25,15 @@ impl FileError {
         source: impl Into<io::Error>,
     ) -> Self {
         Self { action, path: path.into(), source: source.into() }
+    }
+
+    /// The code that it is looked up by.
+    pub fn code(&self) -> Code {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::FileSystemFull,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Code::FileDenied,
+            _ => Code::FileFailed,
+        }
     }
 
     /// What a person can do about it, where that is known.

@@ -11,7 +11,7 @@ use globset::GlobMatcher;
 
 use super::marks::Marked;
 use crate::format::Lifetime;
-use crate::ids::{PackId, Scope};
+use crate::ids::{Key, PackId, Scope};
 use crate::store_time::StoreTime;
 
 /// Some of the scopes of a store.
@@ -113,23 +113,32 @@ fn kept_whatever(marked: &[Marked], policy: &Policy) -> Vec<bool> {
 }
 
 impl Policy {
-    fn may_remove(&self, manifest: &Marked) -> bool {
+    /// How long after its last use a cache is removed, and by which rule; `None` if
+    /// neither age nor budget may remove it. What `keep_last` keeps is not seen here.
+    pub fn term(&self, scope: &Scope, key: &Key, lifetime: Lifetime) -> Option<(Duration, Reason)> {
+        let key = key.as_str();
+        if !self.scopes.contain(scope) || self.pins.iter().any(|pin| pin.is_match(key)) {
+            return None;
+        }
+        let by_key = || self.key_ages.iter().find(|(glob, _)| glob.is_match(key));
+        match lifetime {
+            Lifetime::Pinned => None,
+            Lifetime::For(ttl) => Some((ttl, Reason::Ttl)),
+            Lifetime::ByPolicy => Some((by_key().map_or(self.age, |(_, age)| *age), Reason::Age)),
+        }
+    }
+
+    fn term_of(&self, manifest: &Marked) -> Option<(Duration, Reason)> {
         let listed = &manifest.listed;
-        self.scopes.contain(&listed.scope)
-            && manifest.mark.facts.lifetime != Lifetime::Pinned
-            && !self.pins.iter().any(|pin| pin.is_match(listed.key.as_str()))
+        self.term(&listed.scope, &listed.key, manifest.mark.facts.lifetime)
+    }
+
+    fn may_remove(&self, manifest: &Marked) -> bool {
+        self.term_of(manifest).is_some()
     }
 
     fn expired(&self, manifest: &Marked, now: StoreTime) -> Option<Reason> {
-        let by_key = || {
-            let key = manifest.listed.key.as_str();
-            self.key_ages.iter().find(|(glob, _)| glob.is_match(key)).map(|(_, age)| *age)
-        };
-        let (age, reason) = match manifest.mark.facts.lifetime {
-            Lifetime::Pinned => return None,
-            Lifetime::For(ttl) => (ttl, Reason::Ttl),
-            Lifetime::ByPolicy => (by_key().unwrap_or(self.age), Reason::Age),
-        };
+        let (age, reason) = self.term_of(manifest)?;
         (now.since(manifest.last_used()) > age).then_some(reason)
     }
 }

@@ -14,7 +14,7 @@ use super::manifest::WireFacts;
 use super::{FormatError, Location, ManifestFacts};
 use crate::ids::PackId;
 
-const KIND: EnvelopeKind = EnvelopeKind { letter: b'K', name: "gc marks", version: 1 };
+pub(super) const KIND: EnvelopeKind = EnvelopeKind { letter: b'K', name: "gc marks", version: 1 };
 
 /// What is known of one manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]

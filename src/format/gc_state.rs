@@ -14,7 +14,7 @@ use super::envelope::{self, EnvelopeKind};
 use crate::ids::{FlushId, PackId, TableId};
 use crate::store_time::StoreTime;
 
-const KIND: EnvelopeKind = EnvelopeKind { letter: b'G', name: "gc state", version: 1 };
+pub(super) const KIND: EnvelopeKind = EnvelopeKind { letter: b'G', name: "gc state", version: 1 };
 
 /// What garbage collection has decided.
 ///

@@ -11,7 +11,8 @@ use super::FormatError;
 use super::chunk_table::{ChunkTable, Columns};
 use super::envelope::{self, EnvelopeKind};
 
-const KIND: EnvelopeKind = EnvelopeKind { letter: b'I', name: "index delta", version: 1 };
+pub(super) const KIND: EnvelopeKind =
+    EnvelopeKind { letter: b'I', name: "index delta", version: 1 };
 
 /// The chunks that one save wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

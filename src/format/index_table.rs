@@ -24,7 +24,8 @@ use super::FormatError;
 use super::envelope::{self, EnvelopeKind};
 use crate::ids::{ChunkId, PackId};
 
-const KIND: EnvelopeKind = EnvelopeKind { letter: b'T', name: "index filter", version: 1 };
+pub(super) const KIND: EnvelopeKind =
+    EnvelopeKind { letter: b'T', name: "index filter", version: 1 };
 
 /// The most rows of a table: with a byte for each, and some bits for the
 /// buckets, the filter stays well below 2 MB.

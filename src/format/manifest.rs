@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use super::chunk_table::{self, ChunkTable};
 use super::envelope::{self, EnvelopeKind};
@@ -17,11 +18,31 @@ use super::{FormatError, Stream, Tree};
 use crate::ids::{Key, Scope};
 use crate::store_time::StoreTime;
 
-const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manifest", version: 1 };
+pub(super) const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manifest", version: 1 };
 
 /// The longest manifest that is read, in bytes before compression: room for
 /// some ten million files.
 pub const MAX_MANIFEST_LEN: u64 = 1 << 30;
+
+/// The longest annotation, in bytes: room for how a key was made of a thousand files.
+pub const MAX_ANNOTATION_LEN: usize = 64 << 10;
+
+/// What whoever saved a cache wants to find in its manifest: bytes that mean nothing
+/// here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Annotation(Vec<u8>);
+
+impl Annotation {
+    /// These bytes, unless they are more than [`MAX_ANNOTATION_LEN`].
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        (bytes.len() <= MAX_ANNOTATION_LEN).then_some(Self(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// What one key holds.
 #[derive(Clone, Debug)]
@@ -37,6 +58,9 @@ pub struct Manifest {
     pub created: i64,
     /// What garbage collection needs to know of it.
     pub facts: ManifestFacts,
+    /// What its saver noted, such as how the key was made. Whoever can write to the
+    /// store can note anything.
+    pub annotation: Annotation,
     /// The file trees.
     pub tree: Tree,
     /// The chunks that make up the tree's stream, as rows of `chunks`.
@@ -82,6 +106,7 @@ struct Wire {
     writer: String,
     created: i64,
     facts: WireFacts,
+    annotation: ByteBuf,
     tree: tree_columns::Columns,
     sequence: Vec<u32>,
     chunks: chunk_table::Columns,
@@ -177,6 +202,7 @@ impl Manifest {
             writer: self.writer.clone(),
             created: self.created,
             facts: WireFacts::of(&self.facts),
+            annotation: ByteBuf::from(self.annotation.as_bytes()),
             tree: tree_columns::Columns::of(&self.tree),
             sequence: self.sequence.clone(),
             chunks: self.chunks.to_columns(),
@@ -202,12 +228,18 @@ impl Manifest {
         }
         let tree = wire.tree.into_tree()?;
         check_stream(&tree, stream_len)?;
+        let annotation = wire.annotation.into_vec();
+        let claimed = annotation.len() as u64;
+        let allowed = MAX_ANNOTATION_LEN as u64;
+        let annotation =
+            Annotation::new(annotation).ok_or(FormatError::TooLong { claimed, allowed })?;
         Ok(Self {
             scope: wire.scope,
             key: wire.key,
             writer: wire.writer,
             created: wire.created,
             facts: wire.facts.into_facts(),
+            annotation,
             tree,
             sequence: wire.sequence,
             chunks,
@@ -302,6 +334,7 @@ mod tests {
             created in any::<i64>(),
             known in any::<u64>(),
             facts in facts(),
+            note in prop::collection::vec(any::<u8>(), 0..100),
         ) {
             let (sequence, chunks) = chunks(&tree, &packs);
             let manifest = Manifest {
@@ -310,6 +343,7 @@ mod tests {
                 writer: "a test".to_owned(),
                 created,
                 facts: facts.clone(),
+                annotation: Annotation::new(note).unwrap(),
                 tree,
                 sequence,
                 chunks,
@@ -318,6 +352,7 @@ mod tests {
             prop_assert_eq!((&read.scope, &read.key), (&manifest.scope, &manifest.key));
             prop_assert_eq!((&read.writer, read.created), (&manifest.writer, manifest.created));
             prop_assert_eq!(&read.facts, &facts);
+            prop_assert_eq!(&read.annotation, &manifest.annotation);
             prop_assert_eq!(&read.tree, &manifest.tree);
             prop_assert_eq!(&read.sequence, &manifest.sequence);
             prop_assert_eq!(&read.chunks, &manifest.chunks);
@@ -375,11 +410,23 @@ mod tests {
             writer: String::new(),
             created: 0,
             facts: ManifestFacts::default(),
+            annotation: Annotation::default(),
             tree: builder.finish().unwrap(),
             sequence: vec![],
             chunks: ChunkTable::default(),
         };
         assert!(manifest.check().is_err());
         assert!(Manifest::decode(&manifest.encode()).is_err());
+    }
+
+    #[test]
+    fn an_annotation_that_is_too_long_is_refused() {
+        let mut manifest = super::super::testing::manifest(Tree::default(), &[]);
+        assert_eq!(Annotation::new(vec![7; MAX_ANNOTATION_LEN + 1]), None);
+        manifest.annotation = Annotation(vec![7; MAX_ANNOTATION_LEN]);
+        assert!(Manifest::decode(&manifest.encode()).is_ok());
+        manifest.annotation = Annotation(vec![7; MAX_ANNOTATION_LEN + 1]);
+        let refused = Manifest::decode(&manifest.encode()).err();
+        assert!(matches!(refused, Some(FormatError::TooLong { .. })), "{refused:?}");
     }
 }

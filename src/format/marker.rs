@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::Code;
 use crate::ids::StoreId;
 
 /// The version of the store's layout and formats that this program writes.
@@ -58,10 +59,21 @@ pub enum MarkerError {
 }
 
 impl MarkerError {
+    /// The code that it is looked up by.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreadable(_) => Code::MarkerUnreadable,
+            Self::OtherVersion { .. } => Code::StoreVersion,
+            Self::OtherChunking { .. } => Code::StoreChunking,
+        }
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unreadable(_) => "is this the right place? choose another with --store",
+            Self::Unreadable(_) => {
+                "is this the right place? if so, another program wrote there: choose another place"
+            }
             Self::OtherVersion { .. } | Self::OtherChunking { .. } => {
                 "use the larder version that made this store, or start a new store elsewhere"
             }

@@ -22,6 +22,9 @@ pub(crate) mod testing;
 mod tree;
 mod tree_builder;
 mod tree_columns;
+mod versions;
+
+use crate::code::Code;
 
 pub use align::{align, subtree_ends};
 pub use chunk_table::{ChunkTable, Location, MAX_CHUNK_LEN};
@@ -30,7 +33,9 @@ pub use gc_state::{Claim, GcState, Repacking};
 pub use index::IndexDelta;
 pub use index_table::{IdPrefix, IndexFilter, IndexRow, IndexTableWriter};
 pub use layout::{Layout, LayoutError};
-pub use manifest::{Lifetime, MAX_MANIFEST_LEN, Manifest, ManifestFacts, References};
+pub use manifest::{
+    Annotation, Lifetime, MAX_ANNOTATION_LEN, MAX_MANIFEST_LEN, Manifest, ManifestFacts, References,
+};
 pub use marker::{ChunkingParameters, FORMAT_VERSION, FormatMarker, MarkerError};
 pub use pack::{PACK_TRAILER_LEN, PackBuilder, PackFooter, footer_range};
 pub use stat_record::{FileIdentity, FileState, StatRecord};
@@ -39,6 +44,7 @@ pub use tree::{
     Anchor, Entry, EntryIndex, FileData, Hole, Kind, Mount, Owner, Timestamp, Tree, Xattr,
 };
 pub use tree_builder::{NewEntry, TreeBuilder};
+pub use versions::FORMATS;
 
 /// Why bytes are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,4 +83,20 @@ pub enum FormatError {
     /// A rule of the format is broken.
     #[error("it is inconsistent: {0}")]
     Inconsistent(&'static str),
+}
+
+impl FormatError {
+    /// The code of an object of which this is the matter.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NewerVersion { .. } => Code::NewerObject,
+            Self::Truncated
+            | Self::WrongKind(_)
+            | Self::Checksum
+            | Self::TooLong { .. }
+            | Self::Compression
+            | Self::Encoding(_)
+            | Self::Inconsistent(_) => Code::Damaged,
+        }
+    }
 }

@@ -19,9 +19,10 @@ use super::envelope::{self, EnvelopeKind};
 use super::{FormatError, Location};
 use crate::ids::{ChunkId, PackId};
 
-const HEADER: &[u8; 8] = b"larderP\x01";
+pub(super) const HEADER: &[u8; 8] = b"larderP\x01";
 const TRAILER: &[u8; 4] = b"LRDR";
-const FOOTER: EnvelopeKind = EnvelopeKind { letter: b'F', name: "pack footer", version: 1 };
+pub(super) const FOOTER: EnvelopeKind =
+    EnvelopeKind { letter: b'F', name: "pack footer", version: 1 };
 
 /// Bytes at the end of a pack that tell where its footer begins.
 pub const PACK_TRAILER_LEN: u64 = 8;

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::ids::ChunkId;
 
-const KIND: EnvelopeKind = EnvelopeKind { letter: b'S', name: "stat record", version: 1 };
+pub(super) const KIND: EnvelopeKind =
+    EnvelopeKind { letter: b'S', name: "stat record", version: 1 };
 
 /// What tells, with size and modification time, one state of a file from
 /// another.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{
-    Anchor, ChunkTable, FileData, Hole, Kind, Location, Manifest, ManifestFacts, NewEntry, Owner,
-    Timestamp, Tree, TreeBuilder, Xattr,
+    Anchor, Annotation, ChunkTable, FileData, Hole, Kind, Location, Manifest, ManifestFacts,
+    NewEntry, Owner, Timestamp, Tree, TreeBuilder, Xattr,
 };
 use crate::ids::{ChunkId, PackId};
 use crate::relpath::RelPath;
@@ -158,6 +158,7 @@ pub(crate) fn manifest(tree: Tree, chunks: &[(ChunkId, u32, u32)]) -> Manifest {
         writer: String::new(),
         created: 0,
         facts: ManifestFacts::default(),
+        annotation: Annotation::default(),
         tree,
         sequence,
         chunks: table,

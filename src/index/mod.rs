@@ -32,6 +32,7 @@ use crate::sync::lock;
 
 pub(crate) use build::TableBuilder;
 pub(crate) use near::near_manifests;
+pub use near::nearest_keys;
 use table::{Search, Table};
 
 /// Chunks learned from deltas and packs: as many as a hash table of 34 MB holds,

@@ -28,11 +28,8 @@ pub(crate) fn near_manifests(
         Err(error) if error.is_damage() => warn(context, &error),
         Err(error) => return Err(error),
     }
-    let mut candidates = repository.list_some_manifests(scope, MAX_LISTED)?;
-    candidates.retain(|found| found.key != *key);
-    candidates.sort_by_key(|found| std::cmp::Reverse(nearness(found, key)));
     let mut near = vec![];
-    for found in candidates.into_iter().take(NEAR_MANIFESTS) {
+    for found in nearest_keys(repository, scope, key, NEAR_MANIFESTS)? {
         match repository.manifest(scope, &found.key) {
             Ok(stored) => near.extend(stored),
             Err(error) if error.is_damage() => warn(context, &error),
@@ -40,6 +37,24 @@ pub(crate) fn near_manifests(
         }
     }
     Ok((None, near))
+}
+
+/// So many of the scope's manifests whose keys have the most in common with this one,
+/// which is not among them: the nearest first, and of those as near, the newest.
+///
+/// # Errors
+/// Those of the store.
+pub fn nearest_keys(
+    repository: &Repository,
+    scope: &Scope,
+    key: &Key,
+    limit: usize,
+) -> Result<Vec<ListedManifest>, Error> {
+    let mut candidates = repository.list_some_manifests(scope, MAX_LISTED)?;
+    candidates.retain(|found| found.key != *key);
+    candidates.sort_by_key(|found| std::cmp::Reverse(nearness(found, key)));
+    candidates.truncate(limit);
+    Ok(candidates)
 }
 
 fn warn(context: Context<'_>, error: &Error) {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use larder::code::Code;
 use larder::error::Error;
 
 use crate::excerpt::Excerpt;
@@ -20,6 +21,14 @@ pub(crate) enum KeyError {
 }
 
 impl KeyError {
+    /// The code that it is looked up by.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Template(_) => Code::KeyTemplate,
+            Self::Larder(error) => error.code(),
+        }
+    }
+
     /// What to do about it, where that is known.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {

@@ -465,7 +465,11 @@ mod tests {
         assert_eq!(config(&[key, secret]).credentials, keys(None));
         let with_token = config(&[key, secret, token]).credentials;
         assert_eq!(with_token, keys(Some(Secret::new("token"))));
-        fails(&[key], "PLUGIN_AWS_ACCESS_KEY_ID is given, and no secret_access_key to it; ");
+        fails(
+            &[key],
+            "PLUGIN_AWS_ACCESS_KEY_ID is given, and no secret_access_key to it; \
+             correct the setting, or leave it out",
+        );
         let shown = format!("{:?}", order(&[key, secret, ("PLUGIN_AWS_SESSION_TOKEN", "t0ken")]));
         for hidden in ["hush", "AKIA", "t0ken"] {
             assert!(!shown.contains(hidden), "{shown}");

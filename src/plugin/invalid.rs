@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use larder::code::Code;
 use larder::ids::InvalidName;
 use larder::store::InvalidLocation;
 
@@ -51,6 +52,23 @@ pub(crate) enum InvalidSetting {
 }
 
 impl InvalidSetting {
+    /// The code that it is looked up by.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::NoSystem => Code::NoSystem,
+            Self::System(_) => Code::UnknownSystem,
+            Self::SeveralSystems(_) => Code::SeveralSystems,
+            Self::ForeignStep { .. } => Code::ForeignStep,
+            Self::NoStep => Code::NoStep,
+            Self::Missing { .. } => Code::MissingSetting,
+            Self::Unknown { .. } => Code::UnknownSetting,
+            Self::Value { .. } | Self::NoText(_) | Self::Store { .. } => Code::InvalidSetting,
+            Self::Name { .. } => Code::InvalidName,
+            Self::Contradiction(_) => Code::SettingConflict,
+            Self::File { .. } => Code::SettingsFile,
+        }
+    }
+
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
@@ -80,7 +98,8 @@ impl InvalidSetting {
             Self::NoText(_) => {
                 "larder takes settings as UTF-8 only; `larder save` takes any path".to_owned()
             }
-            Self::Contradiction(_) | Self::File { .. } => return None,
+            Self::Contradiction(_) => "correct the setting, or leave it out".to_owned(),
+            Self::File { .. } => "make it readable for this user, or remove it".to_owned(),
         })
     }
 }

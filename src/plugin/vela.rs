@@ -573,7 +573,7 @@ mod tests {
         }
         fails(
             &[("PARAMETER_PATH", "../..")],
-            "PARAMETER_PATH is \"../..\", which leaves the bucket; ",
+            "PARAMETER_PATH is \"../..\", which leaves the bucket; correct the setting, or leave it out",
         );
     }
 
@@ -724,7 +724,7 @@ mod tests {
         fails(
             &[("PARAMETER_SERVER", "other.s3-us-west-2.amazonaws.com")],
             "PARAMETER_SERVER names the bucket \"other\", and PARAMETER_BUCKET names \
-             \"mybucket\"; ",
+             \"mybucket\"; correct the setting, or leave it out",
         );
         let secret = ("PARAMETER_SERVER", "https://KEY:hush@mybucket.s3-us-west-2.amazonaws.com");
         let error = told(&with(&[secret]).unwrap_err());

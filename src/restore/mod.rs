@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::format::{Anchor, EntryIndex, Manifest, Tree};
 use crate::ids::{Key, Scope};
+pub use crate::index::nearest_keys;
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::relpath::RelPath;

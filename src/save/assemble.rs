@@ -74,6 +74,7 @@ pub(super) fn assemble(
         writer: concat!("larder ", env!("CARGO_PKG_VERSION")).to_owned(),
         created: i64::try_from(created).unwrap_or(i64::MAX),
         facts: ManifestFacts { lifetime: request.lifetime, ..ManifestFacts::default() },
+        annotation: request.annotation.clone(),
         tree,
         sequence,
         chunks,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::MAX_ROUNDS;
 use super::settle::{View, is_settled};
 use crate::error::Error;
-use crate::format::{Lifetime, Manifest, ManifestFacts};
+use crate::format::{Annotation, Lifetime, Manifest, ManifestFacts};
 use crate::ids::{Key, Scope};
 use crate::progress::{Context, Warning};
 use crate::repository::{REFRESH_AFTER, Repository, StoredManifest};
@@ -102,6 +102,8 @@ fn copy_once(
             lifetime: request.lifetime,
             moves: 0,
         },
+        // It is of another key.
+        annotation: Annotation::default(),
         ..source.manifest.clone()
     };
     let mode = match put {

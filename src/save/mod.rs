@@ -23,7 +23,7 @@ use crate::chunking::plan;
 use crate::compression;
 use crate::error::Error;
 use crate::files::{self, WalkOptions, WalkSource, Walked};
-use crate::format::Lifetime;
+use crate::format::{Annotation, Lifetime};
 use crate::ids::{Key, Scope};
 use crate::index::KnownChunks;
 use crate::progress::{Context, Phase, Warning};
@@ -70,6 +70,9 @@ pub struct SaveRequest {
     pub check_packs: bool,
     /// How long the cache is to live.
     pub lifetime: Lifetime,
+    /// What is noted in the manifest. Of a cache that turns out unchanged, the note
+    /// stays as it was.
+    pub annotation: Annotation,
     /// How long ago a cache that turns out unchanged may have been used last
     /// before its manifest is put again.
     pub refresh_after: Duration,
@@ -97,6 +100,7 @@ impl SaveRequest {
             reuse: true,
             check_packs: false,
             lifetime: Lifetime::ByPolicy,
+            annotation: Annotation::default(),
             refresh_after: REFRESH_AFTER,
             records: None,
             tier: None,

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::InvalidLocation;
+use crate::code::Code;
 use crate::files::FileError;
 
 /// The kinds of request a store answers.
@@ -92,20 +93,48 @@ impl StoreError {
         }
     }
 
+    /// The code that it is looked up by.
+    pub fn code(&self) -> Code {
+        match &self.kind {
+            StoreErrorKind::NotFound => Code::ObjectGone,
+            StoreErrorKind::AlreadyExists | StoreErrorKind::VersionMismatch => Code::ObjectChanged,
+            StoreErrorKind::TooLong { .. } | StoreErrorKind::RangeOutside { .. } => {
+                Code::ObjectLength
+            }
+            StoreErrorKind::Denied(_) => Code::StoreDenied,
+            StoreErrorKind::NoSpace(_) => Code::StoreFull,
+            StoreErrorKind::Location(error) => error.code(),
+            StoreErrorKind::Remote(error) => error.code(),
+            StoreErrorKind::File(error) => error.code(),
+            StoreErrorKind::Io(_) => Code::StoreFailed,
+        }
+    }
+
     /// What a person can do about it, where that is known.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         match &self.kind {
+            StoreErrorKind::NotFound => {
+                Some("another process may have deleted it meanwhile; try again".into())
+            }
+            StoreErrorKind::AlreadyExists | StoreErrorKind::VersionMismatch => {
+                Some("another process was at it at the same time; try again".into())
+            }
+            StoreErrorKind::TooLong { .. } | StoreErrorKind::RangeOutside { .. } => {
+                Some("`larder verify` tells whether the store is damaged".into())
+            }
             StoreErrorKind::NoSpace(_) => Some(
-                "free space on the store's file system or choose another place with --store".into(),
+                "free space on the store's file system, or choose another place for the store".into(),
             ),
             StoreErrorKind::Denied(_) => Some(
-                "check that this user may read and write the store, or choose another with --store"
+                "check that this user may read and write there, or choose another place for the store"
                     .into(),
             ),
             StoreErrorKind::Location(error) => error.hint(),
             StoreErrorKind::Remote(error) => error.hint(),
             StoreErrorKind::File(error) => error.hint().map(Cow::Borrowed),
-            _ => None,
+            StoreErrorKind::Io(_) => {
+                Some("check that the store's directory is there, and its disk or mount sound".into())
+            }
         }
     }
 }
@@ -261,6 +290,27 @@ impl RemoteError {
         self.kind == RemoteErrorKind::Network && self.detail.contains("certificate")
     }
 
+    /// The code that it is looked up by.
+    pub fn code(&self) -> Code {
+        match self.kind {
+            RemoteErrorKind::NoBucket => Code::NoBucket,
+            RemoteErrorKind::Denied => Code::RemoteDenied,
+            RemoteErrorKind::NoCredentials => Code::NoCredentials,
+            RemoteErrorKind::RoleRefused => Code::RoleRefused,
+            RemoteErrorKind::BadCredentials => Code::BadCredentials,
+            RemoteErrorKind::Expired => Code::ExpiredCredentials,
+            RemoteErrorKind::ClockSkew => Code::ClockSkew,
+            RemoteErrorKind::WrongRegion => Code::WrongRegion,
+            RemoteErrorKind::Throttled => Code::Throttled,
+            RemoteErrorKind::TimedOut => Code::NoAnswer,
+            RemoteErrorKind::Network if self.is_of_certificates() => Code::Certificate,
+            RemoteErrorKind::Network => Code::Network,
+            RemoteErrorKind::NotS3 => Code::NotS3,
+            RemoteErrorKind::Unsupported => Code::Unsupported,
+            RemoteErrorKind::Other => Code::RemoteRefused,
+        }
+    }
+
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match self.kind {
             RemoteErrorKind::NoBucket => {
@@ -273,7 +323,8 @@ impl RemoteError {
                 .into(),
             RemoteErrorKind::NoCredentials => {
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the job \
-                 a role; for a public bucket add anonymous=true to --store"
+                 a role; for a public bucket write anonymous=true in the store's \
+                 location"
                     .into()
             }
             RemoteErrorKind::RoleRefused => {
@@ -286,19 +337,24 @@ impl RemoteError {
             }
             RemoteErrorKind::Expired => {
                 "get new credentials (such as by `aws sso login`), or let larder take on the role \
-                 itself with role_arn in --store: then it renews them"
+                 itself with role_arn in the store's location: then it renews them"
                     .into()
             }
             RemoteErrorKind::ClockSkew => "set this machine's clock".into(),
             RemoteErrorKind::WrongRegion => match &self.region {
-                Some(region) => format!("write region={region} in --store").into(),
-                None => "write the bucket's region in --store".into(),
+                Some(region) => format!(
+                    "the store's location or the plugin's settings must say region={region}"
+                )
+                .into(),
+                None => "say the bucket's region in the store's location or the plugin's settings"
+                    .into(),
             },
             RemoteErrorKind::Throttled => {
-                "try again later, or lower upload_parallelism in --store".into()
+                "try again later, or lower upload_parallelism in the store's location".into()
             }
             RemoteErrorKind::Network if self.is_of_certificates() => {
-                "name a file with the certificate to trust: ca_file in --store, or AWS_CA_BUNDLE"
+                "name a file with the certificate to trust by AWS_CA_BUNDLE, or by ca_file in the \
+                 store's location"
                     .into()
             }
             RemoteErrorKind::TimedOut | RemoteErrorKind::Network => {
@@ -310,7 +366,7 @@ impl RemoteError {
             RemoteErrorKind::Unsupported => {
                 "`larder doctor` tells what the service lacks and what that costs".into()
             }
-            RemoteErrorKind::Other => return None,
+            RemoteErrorKind::Other => "`larder doctor` tries out what the service can do".into(),
         })
     }
 }

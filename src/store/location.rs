@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::s3::words;
 use super::{Fsync, LocalStore, Operation, Patience, S3Config, S3Store, Store, StoreError};
+use crate::code::Code;
 
 /// Where a store is and how to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +202,21 @@ impl InvalidLocation {
     /// A value that means nothing.
     pub fn value(parameter: &'static str, value: &str) -> Self {
         Self::Value { parameter, value: value.to_owned() }
+    }
+
+    /// The code that it is looked up by.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Empty | Self::NoBucket | Self::HalfOfKeys(_) => Code::LocationIncomplete,
+            Self::Word(_) | Self::Scheme(_) | Self::Type(_) | Self::Parameter(_) => {
+                Code::LocationWord
+            }
+            Self::Field(_) | Self::Host(_) | Self::Value { .. } | Self::Encoding(_) => {
+                Code::LocationValue
+            }
+            Self::Twice(_) => Code::LocationTwice,
+            Self::Home(_) => Code::UnknownHome,
+        }
     }
 
     /// What to write instead, where that is known.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::code::Code;
 use crate::size;
 
 /// Bytes that a tier may take if nobody says: a few dependency trees of
@@ -37,6 +38,14 @@ pub enum InvalidTier {
 }
 
 impl InvalidTier {
+    /// The code that it is looked up by.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoDirectory(_) | Self::Size(_) | Self::Zero(_) => Code::InvalidLocalCache,
+            Self::Home(_) => Code::UnknownHome,
+        }
+    }
+
     /// What to write instead.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -45,7 +54,7 @@ impl InvalidTier {
                 "give a whole number and a unit, such as 20GB or 512MiB; a directory whose name \
                  has a colon ends with a slash"
             }
-            Self::Zero(_) => "to keep nothing, leave --local-cache away",
+            Self::Zero(_) => "to keep nothing, leave out --local-cache and LARDER_LOCAL_CACHE",
             Self::Home(_) => "write the directory out, or put ./ before the ~",
         }
     }

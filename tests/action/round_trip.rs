@@ -149,8 +149,8 @@ fn a_broken_store_is_a_warning_and_a_miss() {
     };
     let mut job = foreign(Job::new());
     job.main().ok();
-    let post = job.post().warns("larder save failed (exit code 11)");
-    assert!(post.told("warning")[0].contains("give --store an empty or new place"));
+    let post = job.post().warns("larder save failed (exit code 11): L0604: ");
+    assert!(post.told("warning")[0].contains("choose an empty or new place"));
 
     let mut job = second_job();
     for (path, bytes) in crate::sandbox::contents(&job.sandbox.store()) {
@@ -158,7 +158,7 @@ fn a_broken_store_is_a_warning_and_a_miss() {
             fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
         }
     }
-    let main = job.main().warns("larder restore failed (exit code 4)");
+    let main = job.main().warns("larder restore failed (exit code 4): L060");
     assert_eq!(main.hit(), ("", ""));
     assert!(job.tree().is_empty());
     // A key is not overwritten, but this one nobody can use.

@@ -204,16 +204,17 @@ fn mistakes_have_hints() {
         said(&sandbox, &run(command.env("LARDER_STORE", sandbox.path(store))))
     };
     insta::assert_snapshot!(say("save --key k nowhere"), @r#"
-    2> error: there is nothing to save at TOP/work/nowhere
-    2> hint: use --allow-missing to save what is there
+    2> error[L0401]: there is nothing to save at TOP/work/nowhere
+    2> hint: make it before the save; `larder save --allow-missing` saves what is there
     exit 1
     "#);
     insta::assert_snapshot!(say("save --key k --exclude [z-a] tree"), @r#"
-    2> error: invalid value "[z-a]" for --exclude: error parsing glob '[z-a]': invalid range; 'z' > 'a'
+    2> error[L0109]: invalid value "[z-a]" for --exclude: error parsing glob '[z-a]': invalid range; 'z' > 'a'
+    2> hint: write it as in a .gitignore, such as '*.log' or '/target'
     exit 2
     "#);
     insta::assert_snapshot!(say("restore --key k elsewhere"), @r#"
-    2> error: the cache k holds nothing at elsewhere
+    2> error[L0403]: the cache k holds nothing at elsewhere
     2> hint: it holds tree
     exit 1
     "#);
@@ -222,31 +223,32 @@ fn mistakes_have_hints() {
     exit 3
     "#);
     insta::assert_snapshot!(say("restore --key k --to /proc/nowhere"), @r#"
-    2> error: cannot create /proc/nowhere: No such file or directory (os error 2)
+    2> error[L0407]: cannot create /proc/nowhere: No such file or directory (os error 2)
     exit 1
     "#);
     insta::assert_snapshot!(say("--store ftp://host/path list"), @r#"
-    2> error: unknown scheme "ftp" of a store
+    2> error[L0112]: unknown scheme "ftp" of a store
     2> hint: known: file, s3 (a directory of this name is written ./ftp:…)
     exit 2
     "#);
     insta::assert_snapshot!(at("other", "save --key k tree"), @r#"
-    2> error: TOP/other is not empty and is not a larder store (it has file)
-    2> hint: give --store an empty or new place, or an existing larder store
+    2> error[L0604]: TOP/other is not empty and is not a larder store (it has file)
+    2> hint: choose an empty or new place, or an existing larder store
     exit 11
     "#);
     insta::assert_snapshot!(at("other", "list"), @"exit 0");
     insta::assert_snapshot!(at("file", "save --key k tree"), @r#"
-    2> error: open TOP/file: TOP/file: not a directory
+    2> error[L0506]: open TOP/file: TOP/file: not a directory
+    2> hint: check that the store's directory is there, and its disk or mount sound
     exit 5
     "#);
     insta::assert_snapshot!(say("save tree"), @"
-    2> error: no key is given
+    2> error[L0108]: no key is given
     2> hint: give --key, or name=… in --store; or let `larder init` write a larder.toml, whose caches have keys
     exit 2
     ");
     insta::assert_snapshot!(say("delete"), @r#"
-    2> error: the following required arguments were not provided:
+    2> error[L0104]: the following required arguments were not provided:
     2> <KEY|--prefix <PREFIX>>
     2> 
     2> Usage: larder delete --store <LOCATION> <KEY|--prefix <PREFIX>>
@@ -255,7 +257,7 @@ fn mistakes_have_hints() {
     exit 2
     "#);
     insta::assert_snapshot!(say("--scope  list"), @r#"
-    2> error: invalid value '' for '--scope <SCOPE>': invalid scope "": it is empty
+    2> error[L0106]: invalid value '' for '--scope <SCOPE>': invalid scope "": it is empty
     2> 
     2> For more information, try '--help'.
     exit 2
@@ -278,20 +280,20 @@ fn stores_of_other_versions_are_refused() {
     let say = |arguments: &str| said(&sandbox, &sandbox.larder(arguments.split(' ')));
     set("/larder", 2.into());
     insta::assert_snapshot!(say("restore --key k --to out"), @r#"
-    2> error: cannot use the store file://TOP/store?sync=never: the store has format version 2; this larder reads version 1
+    2> error[L0602]: cannot use the store file://TOP/store?sync=never: the store has format version 2; this larder reads version 1
     2> hint: use the larder version that made this store, or start a new store elsewhere
     exit 11
     "#);
     set("/chunking/bundle_target", 65_536.into());
     insta::assert_snapshot!(say("save --key k tree"), @r#"
-    2> error: cannot use the store file://TOP/store?sync=never: the store's chunking is {"version":1,"large_file":131072,"bundle_target":65536,"fastcdc":[32768,131072,524288]}; this larder uses {"version":1,"large_file":131072,"bundle_target":262144,"fastcdc":[32768,131072,524288]}
+    2> error[L0603]: cannot use the store file://TOP/store?sync=never: the store's chunking is {"version":1,"large_file":131072,"bundle_target":65536,"fastcdc":[32768,131072,524288]}; this larder uses {"version":1,"large_file":131072,"bundle_target":262144,"fastcdc":[32768,131072,524288]}
     2> hint: use the larder version that made this store, or start a new store elsewhere
     exit 11
     "#);
     set("/store", "not an id".into());
     insta::assert_snapshot!(say("list"), @r#"
-    2> error: cannot use the store file://TOP/store?sync=never: the format marker is not larder's: the store's id is not a ULID
-    2> hint: is this the right place? choose another with --store
+    2> error[L0601]: cannot use the store file://TOP/store?sync=never: the format marker is not larder's: the store's id is not a ULID
+    2> hint: is this the right place? if so, another program wrote there: choose another place
     exit 11
     "#);
     let before = crate::support::contents(&sandbox.store());
@@ -326,8 +328,8 @@ fn json_fields() {
         keys(&run.json()).join(" ")
     };
     insta::assert_snapshot!(fields("save --key k tree"), @"already_there chunks command dry_run files files_read key new_chunks new_raw_bytes packs_written raw_bytes requests reused_chunks scope seconds time unchanged uploaded_bytes");
-    insta::assert_snapshot!(fields("restore --key k"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes");
-    insta::assert_snapshot!(fields("restore --key none"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes");
+    insta::assert_snapshot!(fields("restore --key k"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
+    insta::assert_snapshot!(fields("restore --key none"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
     insta::assert_snapshot!(fields("lookup --key k"), @"hit key requests scope");
     insta::assert_snapshot!(fields("list"), @"caches requests");
     insta::assert_snapshot!(fields("show k"), @"chunks created entries files hit key mounts packs pinned raw_bytes saved scope stored_bytes ttl writer");
@@ -371,7 +373,7 @@ fn json_values() {
     assert_eq!(json("delete k-1", 0)["deleted"], serde_json::json!([]));
     let error = json("save --key k nowhere", 1);
     assert!(error["error"].as_str().unwrap().contains("nowhere"));
-    assert_eq!(error["exit_code"], 1);
+    assert_eq!((&error["exit_code"], &error["code"]), (&1.into(), &"L0401".into()));
 }
 
 /// Restore keys are tried in order, and of each the newest key counts.
@@ -407,8 +409,25 @@ fn help_tells_every_exit_code_and_an_example() {
     }
     assert_eq!(help.stderr, "");
     for command in [
-        "save", "restore", "lookup", "list", "show", "diff", "du", "delete", "flush", "verify",
-        "stats", "key", "plugin", "assets", "doctor",
+        "save",
+        "restore",
+        "lookup",
+        "list",
+        "show",
+        "diff",
+        "du",
+        "delete",
+        "flush",
+        "verify",
+        "stats",
+        "key",
+        "init",
+        "config",
+        "plugin",
+        "assets",
+        "doctor",
+        "completions",
+        "man",
     ] {
         assert!(help.stdout.contains(command));
         let own = sandbox.larder([command, "--help"]).ok();
@@ -443,7 +462,7 @@ fn keys_are_made_of_templates() {
     // All or nothing.
     let mistyped = sandbox.larder(["key", "plain", "{{ brnch }}"]);
     insta::assert_snapshot!(said(&sandbox, &mistyped), @r#"
-    2> error: invalid key template: unknown name "brnch"
+    2> error[L0301]: invalid key template: unknown name "brnch"
     2> {{ brnch }}
     2> ^^^^^
     2> hint: did you mean branch?
@@ -457,7 +476,7 @@ fn keys_are_made_of_templates() {
         fs::remove_file(sandbox.work("a/go.sum")).unwrap();
         std::os::unix::fs::symlink("/proc/self/mem", sandbox.work("a/go.sum")).unwrap();
         let unreadable = sandbox.larder(["key", template]).exits(1);
-        assert!(unreadable.stderr.contains("error: cannot read"), "{}", unreadable.stderr);
+        assert!(unreadable.stderr.contains("error[L0407]: cannot read"), "{}", unreadable.stderr);
     }
 }
 

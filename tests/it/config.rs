@@ -99,6 +99,43 @@ fn one_cache_is_named_and_one_that_is_not_there_stops_no_other() {
 }
 
 #[test]
+fn a_miss_is_explained() {
+    let sandbox = repository();
+    sandbox.larder(["save", "npm"]).ok();
+    sandbox.larder(["lookup", "npm", "--explain"]).ok();
+    fs::write(sandbox.work("package-lock.json"), "2").unwrap();
+    let steady = |run: Run| {
+        let lines = run.stdout.lines().map(|line| {
+            let words = line.split_whitespace().map(|word| match word {
+                word if word.ends_with(['0', '1', '2']) && word.len() < 3 => "N",
+                word => word,
+            });
+            words.collect::<Vec<_>>().join(" ")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(steady(sandbox.larder(["lookup", "npm", "--explain"]).ok()), @r#"
+    npm: prefix npm-344bca575dee6fcc
+    npm: looked for npm-a9aab0133520efb4, which is npm-{{ hash("package-lock.json") }}
+    npm: near is npm-344bca575dee6fcc, saved N seconds ago:
+    npm: {{ hash("package-lock.json") }} was "344bca575dee6fcc", and is "a9aab0133520efb4"
+    npm: changed: package-lock.json
+    "#);
+    let run = sandbox.larder(["restore", "npm", "--explain"]).ok();
+    assert!(run.stdout.contains("npm:       changed: package-lock.json"), "{}", run.stdout);
+    let run = sandbox.larder(["restore", "npm", "--explain", "--json"]).ok().json();
+    let near = &run["explanation"]["nearest"][0]["differences"][0];
+    assert_eq!(near["files"][0]["path"], "package-lock.json");
+    let run = sandbox.larder(["lookup", "npm", "--explain", "--scope", "pr"]).exits(3);
+    insta::assert_snapshot!(run.stdout, @r#"
+    npm: miss
+    npm: looked for npm-a9aab0133520efb4, which is npm-{{ hash("package-lock.json") }}
+    npm:   this scope has no caches
+    npm:   there are some in org/repo
+    "#);
+}
+
+#[test]
 fn flags_win_over_variables_and_these_over_the_file() {
     let sandbox = repository();
     let origin = |run: Run| {
@@ -176,7 +213,7 @@ fn mistyped_command_lines_are_told_with_what_was_meant() {
         run.stderr.replace(sandbox.work("").to_str().unwrap(), "WORK/")
     };
     insta::assert_snapshot!(told(&["sav", "npm"]), @"
-    error: unrecognized subcommand 'sav'
+    error[L0102]: unrecognized subcommand 'sav'
 
       tip: a similar subcommand exists: 'save'
 
@@ -185,11 +222,11 @@ fn mistyped_command_lines_are_told_with_what_was_meant() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["save", "nmp"]), @r#"
-    error: there is no cache "nmp" in larder.toml
+    error[L0313]: there is no cache "nmp" in larder.toml
     hint: did you mean "npm"?
     "#);
     insta::assert_snapshot!(told(&["save", "--kye", "a", "node_modules"]), @"
-    error: unexpected argument '--kye' found
+    error[L0102]: unexpected argument '--kye' found
 
       tip: a similar argument exists: '--key'
 
@@ -198,47 +235,47 @@ fn mistyped_command_lines_are_told_with_what_was_meant() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["save", "--key", "a"]), @"
-    error: there is nothing to save: no path is given
+    error[L0104]: there is nothing to save: no path is given
     hint: name directories or files after --key
     ");
     insta::assert_snapshot!(told(&["save", "--key", "npm-{{ oss }}", "node_modules"]), @r#"
-    error: invalid key template: unknown name "oss"
+    error[L0301]: invalid key template: unknown name "oss"
       npm-{{ oss }}
              ^^^
     hint: did you mean os?
     "#);
     insta::assert_snapshot!(told(&["save", "node_modules"]), @r#"
-    error: there is no cache "node_modules" in larder.toml
+    error[L0313]: there is no cache "node_modules" in larder.toml
     hint: it has npm, tools; to name paths instead of caches, give --key
     "#);
     insta::assert_snapshot!(told(&["restore", "--no-config"]), @"
-    error: no key is given
+    error[L0108]: no key is given
     hint: give --key, or name=… in --store; or let `larder init` write a larder.toml, whose caches have keys
     ");
     insta::assert_snapshot!(told(&["restore", "--store", "s4://bucket"]), @r#"
-    error: unknown scheme "s4" of a store
+    error[L0112]: unknown scheme "s4" of a store
     hint: did you mean "s3"? (a directory of this name is written ./s4:…)
     "#);
     insta::assert_snapshot!(told(&["restore", "--timeout", "10"]), @"
-    error: invalid value '10' for '--timeout <DURATION>': time unit needed, for example 10sec or 10ms; write it as 90s, 10m, 1h30m or 14d
+    error[L0103]: invalid value '10' for '--timeout <DURATION>': time unit needed, for example 10sec or 10ms; write it as 90s, 10m, 1h30m or 14d
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["restore", "--config", "larder.tml"]), @"
-    error: cannot read the configuration file larder.tml: No such file or directory (os error 2)
+    error[L0311]: cannot read the configuration file larder.tml: No such file or directory (os error 2)
     hint: give --config or LARDER_CONFIG a file that is there, or leave it out
     ");
     insta::assert_snapshot!(told(&["save", "--compression-level", "high"]), @"
-    error: invalid value 'high' for '--compression-level <LEVEL>': invalid digit found in string
+    error[L0103]: invalid value 'high' for '--compression-level <LEVEL>': invalid digit found in string
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["lookup", "--key", "a", "npm"]), @"
-    error: both a key and caches of larder.toml are given
+    error[L0105]: both a key and caches of larder.toml are given
     hint: leave --key out, or the names of caches
     ");
     insta::assert_snapshot!(told(&["flush", "--age", "14"]), @"
-    error: invalid value '14' for '--age <DURATION>': time unit needed, for example 14sec or 14ms; write it as 90s, 10m, 1h30m or 14d
+    error[L0103]: invalid value '14' for '--age <DURATION>': time unit needed, for example 14sec or 14ms; write it as 90s, 10m, 1h30m or 14d
 
     For more information, try '--help'.
     ");

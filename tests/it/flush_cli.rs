@@ -14,23 +14,23 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
             .collect::<Vec<_>>()
             .join("\n")
     };
-    insta::assert_snapshot!(say("flush --age soon"), @"error: invalid value 'soon' for '--age <DURATION>': expected number at 0; write it as 90s, 10m, 1h30m or 14d");
-    insta::assert_snapshot!(say("flush --age 0d"), @"error: invalid value '0d' for '--age <DURATION>': it must be longer than nothing");
-    insta::assert_snapshot!(say("flush --age -5d"), @"error: invalid value '-5d' for '--age <DURATION>': expected number at 0; write it as 90s, 10m, 1h30m or 14d");
-    insta::assert_snapshot!(say("flush --age 10ms"), @"error: invalid value '10ms' for '--age <DURATION>': it must be a second or more");
-    insta::assert_snapshot!(say("flush --max-size 0GB"), @"error: invalid value '0GB' for '--max-size <SIZE>': it must be more than nothing; to delete all caches use `larder delete`");
-    insta::assert_snapshot!(say("flush --max-size -1GB"), @"error: invalid value '-1GB' for '--max-size <SIZE>': write it as 500GB, 20GiB or 900MB");
-    insta::assert_snapshot!(say("flush --max-size 100"), @"error: invalid value '100' for '--max-size <SIZE>': write it as 500GB, 20GiB or 900MB");
-    insta::assert_snapshot!(say("flush --key-age pr-*"), @"error: invalid value 'pr-*' for '--key-age <PATTERN=AGE>': write it as PATTERN=AGE, such as 'pr-*=3d'");
-    insta::assert_snapshot!(say("flush --key-age pr-*=x"), @"error: invalid value 'pr-*=x' for '--key-age <PATTERN=AGE>': expected number at 0; write it as 90s, 10m, 1h30m or 14d");
-    insta::assert_snapshot!(say("flush --pin [a"), @"error: invalid value '[a' for '--pin <PATTERN>': unclosed character class; missing ']'");
+    insta::assert_snapshot!(say("flush --age soon"), @"error[L0103]: invalid value 'soon' for '--age <DURATION>': expected number at 0; write it as 90s, 10m, 1h30m or 14d");
+    insta::assert_snapshot!(say("flush --age 0d"), @"error[L0103]: invalid value '0d' for '--age <DURATION>': it must be longer than nothing");
+    insta::assert_snapshot!(say("flush --age -5d"), @"error[L0103]: invalid value '-5d' for '--age <DURATION>': expected number at 0; write it as 90s, 10m, 1h30m or 14d");
+    insta::assert_snapshot!(say("flush --age 10ms"), @"error[L0103]: invalid value '10ms' for '--age <DURATION>': it must be a second or more");
+    insta::assert_snapshot!(say("flush --max-size 0GB"), @"error[L0103]: invalid value '0GB' for '--max-size <SIZE>': it must be more than nothing; to delete all caches use `larder delete`");
+    insta::assert_snapshot!(say("flush --max-size -1GB"), @"error[L0103]: invalid value '-1GB' for '--max-size <SIZE>': write it as 500GB, 20GiB or 900MB");
+    insta::assert_snapshot!(say("flush --max-size 100"), @"error[L0103]: invalid value '100' for '--max-size <SIZE>': write it as 500GB, 20GiB or 900MB");
+    insta::assert_snapshot!(say("flush --key-age pr-*"), @"error[L0103]: invalid value 'pr-*' for '--key-age <PATTERN=AGE>': write it as PATTERN=AGE, such as 'pr-*=3d'");
+    insta::assert_snapshot!(say("flush --key-age pr-*=x"), @"error[L0103]: invalid value 'pr-*=x' for '--key-age <PATTERN=AGE>': expected number at 0; write it as 90s, 10m, 1h30m or 14d");
+    insta::assert_snapshot!(say("flush --pin [a"), @"error[L0103]: invalid value '[a' for '--pin <PATTERN>': unclosed character class; missing ']'");
     insta::assert_snapshot!(say("flush --grace 1h"), @r#"
-    error: --grace 1h is shorter than --longest-save 6h
+    error[L0110]: --grace 1h is shorter than --longest-save 6h
     hint: what a save has uploaded is condemned when the grace period is over: give a longer one, or say by --longest-save that all saves are shorter
     "#);
-    insta::assert_snapshot!(say("save --key k --ttl 0s tree"), @"error: invalid value '0s' for '--ttl <DURATION>': it must be longer than nothing");
+    insta::assert_snapshot!(say("save --key k --ttl 0s tree"), @"error[L0103]: invalid value '0s' for '--ttl <DURATION>': it must be longer than nothing");
     insta::assert_snapshot!(say("save --key k --ttl 1d --pin tree"), @"
-    error: the argument '--ttl <DURATION>' cannot be used with '--pin'
+    error[L0105]: the argument '--ttl <DURATION>' cannot be used with '--pin'
 
     Usage: larder save --key <KEY> --ttl <DURATION> --store <LOCATION> <PATH|CACHE>...
     ");
@@ -106,7 +106,7 @@ fn a_repair_as_a_person_sees_it() {
     exit 0
     "#);
     insta::assert_snapshot!(say("verify --repair npm-1"), @r#"
-    2> error: the argument '--repair' cannot be used with '[KEYS]...'
+    2> error[L0105]: the argument '--repair' cannot be used with '[KEYS]...'
     2> 
     2> Usage: larder verify --repair --store <LOCATION> [KEYS]...
     2> 
@@ -115,12 +115,12 @@ fn a_repair_as_a_person_sees_it() {
     "#);
     std::fs::write(sandbox.store().join("gc/state"), "rubbish").unwrap();
     insta::assert_snapshot!(say("flush"), @r#"
-    2> error: the object gc/state is damaged: it is not a larder gc state
+    2> error[L0605]: the object gc/state is damaged: it is not a larder gc state
     2> hint: `larder verify --repair` makes it anew
     exit 4
     "#);
     insta::assert_snapshot!(say("save --key npm-1 tree"), @r#"
-    2> error: the object gc/state is damaged: it is not a larder gc state
+    2> error[L0605]: the object gc/state is damaged: it is not a larder gc state
     2> hint: `larder verify --repair` makes it anew
     exit 4
     "#);

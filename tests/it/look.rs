@@ -274,3 +274,45 @@ fn values_for_programs() {
         .collect();
     assert_eq!(names, BTreeSet::from([None, Some("bin"), Some("js"), Some("txt")]));
 }
+
+#[test]
+fn a_report_is_one_page_of_the_store() {
+    let sandbox = changed();
+    let run = sandbox.larder(["--json", "restore", "--key", "two", "--to", "there"]).ok();
+    write(sandbox.work("runs.jsonl"), run.stdout + "{\"hit\":\n");
+    let arguments = ["report", "--html", "page.html", "--runs", "runs.jsonl"];
+    insta::assert_snapshot!(said(&sandbox, &sandbox.larder(arguments)), @r#"
+    page.html: N B, of 2 caches (N s)
+    2> warning: left out of the hit rates: runs.jsonl, line 2: EOF while parsing a value (column 7)
+    exit 0
+    "#);
+    let page = fs::read_to_string(sandbox.work("page.html")).unwrap();
+    for part in ["<h1>larder report</h1>", ">sub</span>", "100.0\u{202f}%", "default-src 'none'"] {
+        assert!(page.replace("&#x27;", "'").contains(part), "{part}");
+    }
+    // Nothing else is left beside it, and an older page is replaced.
+    let arguments = ["--json", "report", "--html", "page.html", "--all-scopes", "--top", "0"];
+    let told = sandbox.larder(arguments).ok().json();
+    let counted = sandbox.larder(["--json", "stats"]).ok().json();
+    for field in ["raw_bytes", "unique_bytes", "stored_bytes", "packs", "pack_bytes"] {
+        assert_eq!(told[field], counted[field], "{field}");
+    }
+    assert_eq!(told["caches"], json!(2));
+    let len = fs::metadata(sandbox.work("page.html")).unwrap().len();
+    assert!(told["html_bytes"] == json!(len) && len < page.len() as u64);
+    let hidden = fs::read_dir(sandbox.work(".")).unwrap();
+    let hidden = hidden.filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".larder-report")
+    });
+    assert_eq!(hidden.count(), 0);
+    insta::assert_snapshot!(
+        said(&sandbox, &sandbox.larder(["report", "--html", "none/page.html"])), @"
+    2> error[L0407]: cannot write none/page.html: No such file or directory (os error 2)
+    exit 1
+    ");
+    insta::assert_snapshot!(
+        said(&sandbox, &sandbox.larder(["report", "--html", "p", "--runs", "none.jsonl"])), @"
+    2> error[L0407]: cannot read none.jsonl: No such file or directory (os error 2)
+    exit 1
+    ");
+}

@@ -414,15 +414,15 @@ fn sizes_that_mean_nothing_are_refused() {
         sandbox.larder(arguments).exits(2).stderr
     };
     insta::assert_snapshot!(refused("/c:20XB"), @r#"
-    error: the local cache's size "20XB" is not a size
+    error[L0116]: the local cache's size "20XB" is not a size
     hint: give a whole number and a unit, such as 20GB or 512MiB; a directory whose name has a colon ends with a slash
     "#);
     insta::assert_snapshot!(refused("/c:0GB"), @r#"
-    error: the local cache's size "0GB" leaves room for nothing
-    hint: to keep nothing, leave --local-cache away
+    error[L0116]: the local cache's size "0GB" leaves room for nothing
+    hint: to keep nothing, leave out --local-cache and LARDER_LOCAL_CACHE
     "#);
     insta::assert_snapshot!(refused(":5GB"), @r#"
-    error: the local cache ":5GB" has no directory
+    error[L0116]: the local cache ":5GB" has no directory
     hint: give a directory first, such as ~/larder-chunks:20GB
     "#);
     assert!(!sandbox.work("out").exists());

@@ -38,7 +38,7 @@ fn refused(
             let line = ended.stderr.lines().find_map(|line| line.strip_prefix(name));
             line.unwrap_or_else(|| panic!("no {name:?} in {}", ended.stderr)).to_owned()
         };
-        told = line("error: ");
+        told = line("error[");
         assert!(told.contains(error), "{told}");
         let advice = line("hint: ");
         assert!(advice.contains(hint), "{advice}");
@@ -50,8 +50,8 @@ fn refused(
         let warned = run(arguments, "&ignore-error=true").exits(0);
         assert!(warned.stderr.contains("warning"), "{}", warned.stderr);
         assert!(warned.stderr.contains(error), "{}", warned.stderr);
-        assert!(!warned.stderr.starts_with("error:"), "{}", warned.stderr);
-        assert!(!warned.stderr.contains("\nerror:"), "{}", warned.stderr);
+        assert!(!warned.stderr.starts_with("error"), "{}", warned.stderr);
+        assert!(!warned.stderr.contains("\nerror["), "{}", warned.stderr);
     }
     told
 }
@@ -189,7 +189,7 @@ fn a_prefix_that_holds_something_else() {
     let run = job.larder(["save", "--key", "k", "tree"]).exits(11);
     let name = &job.bucket.name;
     let run = run.says(&format!("s3://{name}/{PREFIX}")).says("is not a larder store");
-    run.says("site/index.html").says("hint: give --store an empty or new place");
+    run.says("site/index.html").says("hint: choose an empty or new place");
     assert_eq!(job.bucket.objects(), before, "nothing was put there");
     // There is no cache in it either, which is no error.
     job.larder(["restore", "--key", "k"]).ok();
@@ -238,7 +238,7 @@ fn causes_are_told_apart() {
         job.proxy.plan([Rule::always(fault)]);
         let run = job.larder(["restore", "--key", "k"]);
         assert!(run.code.is_some_and(|code| (5..=11).contains(&code)), "{run:?}");
-        let error = run.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
+        let error = run.stderr.lines().find(|line| line.starts_with("error[")).unwrap();
         // Without the names that S3 gives: our own words must do.
         let words = error.split(": ").nth(2).unwrap().to_owned();
         assert_eq!(told.insert(words, name), None, "{error}");
@@ -276,7 +276,7 @@ fn secrets_in_the_location_are_not_printed() {
                 !format!("{run:?}").contains(WRONG),
                 "{location}: a secret is printed: {run:?}"
             );
-            assert!(run.stderr.contains("error: "), "{run:?}");
+            assert!(run.stderr.contains("error["), "{run:?}");
         }
     }
 }

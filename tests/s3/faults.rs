@@ -258,7 +258,7 @@ fn wrong_bytes_are_not_written() {
         let (run, log) =
             other.under(plan, || other.larder(["restore", "--key", "k", "--fail-on-miss"]));
         assert!(matches!(run.code, Some(4 | 5)), "{run:?}");
-        assert!(run.stderr.contains("error: "), "{run:?}");
+        assert!(run.stderr.contains("error["), "{run:?}");
         assert!(struck(&log) > 0, "{}", lines(&log));
         assert_eq!(contents(&other.sandbox.path("work")), before);
         assert_eq!(stage_areas(&other.sandbox.path("work")), [] as [std::path::PathBuf; 0]);

@@ -53,7 +53,7 @@ fn errors_of_the_store_are_ignored_if_asked() {
         let (run, _) = job.under(denied(), || job.run(by_flag.arg("--ignore-error")));
         run.exits(0).says("warning: ");
         let (run, _) = job.under(denied(), || job.larder(&arguments));
-        run.exits(7).says("error: ");
+        run.exits(7).says("error[L0512]: ");
     }
     let mut missing = job.command(["save", "--key", "k", "nowhere", "--ignore-error"]);
     job.run(&mut missing).exits(1).says("there is nothing to save");

@@ -390,8 +390,8 @@ fn exit_codes_are_those_of_the_asset_manager() {
     let work = runner.sandbox().work("");
     write(work.join("file"), "");
 
-    run("check", &[], false).exits(100).says("error: no bucket is given");
-    run("check", &[], true).exits(101).says("error: there is no directory ./repo");
+    run("check", &[], false).exits(100).says("error[L0221]: no bucket is given");
+    run("check", &[], true).exits(101).says("error[L0222]: there is no directory ./repo");
     repository(&work.join("repo"));
     run("check", &[("PACKAGE_DIRECTORY", "file/x")], true).exits(102).says("file/x");
     run("check", &[("GIT_REPO_PATH", ".")], true).exits(103).says("is not the root of a git");
@@ -403,7 +403,7 @@ fn exit_codes_are_those_of_the_asset_manager() {
     run("check", &[], true).exits(0);
 
     run("upload", &[("PACKAGE_DIRECTORY", "nowhere")], true).exits(100).says("nowhere");
-    run("upload", &[], false).exits(101).says("error: no bucket is given");
+    run("upload", &[], false).exits(101).says("error[L0221]: no bucket is given");
     run("upload", &[], true).exits(102).says("there are no files to keep");
     build(&runner);
     std::fs::remove_file(work.join("packages/.commit-hash")).unwrap();

@@ -152,7 +152,7 @@ fn what_is_false_is_not_done() {
     assert_eq!(runner.job.bucket.objects().len(), 0);
     run(&runner, "  rebuild: sure\n  cache: [a]\n", &[])
         .exits(2)
-        .says("error: \"sure\" is no value of PLUGIN_REBUILD")
+        .says("error[L0208]: \"sure\" is no value of PLUGIN_REBUILD")
         .says("hint: it takes true, false, 1, 0, yes or no");
 }
 
@@ -296,7 +296,7 @@ fn ignored_errors_stop_nothing() {
     let mut flush =
         step(&runner, &written(&runner, "  restore: true\n  flush: true\n  cache: a\n"));
     flush.envs(ignore).env("PLUGIN_AWS_SECRET_ACCESS_KEY", "wrong");
-    runner.run(&mut flush).exits(8).says("(ignored)").says("error: ");
+    runner.run(&mut flush).exits(8).says("(ignored)").says("error[");
 }
 
 /// The workspace may be a link, or what the path goes through: the user named it.

@@ -61,7 +61,7 @@ fn mistakes_are_told() {
     let check = |variables: &[(&str, &str)], error: &str, hint: &str| {
         plugin(variables, &[])
             .exits(2)
-            .says(&format!("error: {error}\n"))
+            .says(&format!("]: {error}\n"))
             .says(&format!("hint: {hint}"));
     };
     check(&[], "no settings of a CI system are in the environment", "Drone and Woodpecker set");

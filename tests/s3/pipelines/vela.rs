@@ -155,7 +155,7 @@ fn mounts_must_exist() {
     plant(&runner.sandbox().work("m"), 3, 1);
     run(&runner, "  action: rebuild\n  mount: [m, nowhere]\n")
         .exits(1)
-        .says("error: there is nothing to save at nowhere");
+        .says("error[L0401]: there is nothing to save at nowhere");
     assert_eq!(runner.job.bucket.objects().len(), 0);
     run(&runner, "  action: rebuild\n").exits(2).says("the setting mount is missing");
 }

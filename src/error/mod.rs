@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::code::Code;
 use crate::files::FileError;
 use crate::format::{FormatError, Layout, LayoutError, MarkerError};
 use crate::ids::ChunkId;
@@ -104,34 +105,65 @@ pub enum Error {
 }
 
 impl Error {
+    /// The code that it is looked up by.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Marker { source, .. } => source.code(),
+            Self::NotAStore { .. } => Code::NotAStore,
+            Self::Damaged { source, .. } => source.code(),
+            Self::Missing { .. } => Code::Missing,
+            Self::DamagedChunk { .. } => Code::DamagedChunk,
+            Self::Name(_) => Code::NameTooLong,
+            Self::File(error) => error.code(),
+            Self::NothingThere(_) => Code::NothingThere,
+            Self::Unreadable(_) => Code::Unreadable,
+            Self::NotInCache { .. } => Code::NotInCache,
+            Self::InTheWay { .. } => Code::InTheWay,
+            Self::FlushOvertaken => Code::FlushOvertaken,
+            Self::NotFenced => Code::NotFenced,
+            Self::SaveOvertaken(_) => Code::SaveOvertaken,
+            Self::Interrupted => Code::Interrupted,
+        }
+    }
+
     /// What a person can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Store(error) => return error.hint().map(String::from),
             Self::Marker { source, .. } => source.hint(),
-            Self::NotAStore { .. } => {
-                "give --store an empty or new place, or an existing larder store"
-            }
+            Self::NotAStore { .. } => "choose an empty or new place, or an existing larder store",
             Self::Damaged { object, .. } if *object == Layout::gc_state() => {
                 "`larder verify --repair` makes it anew"
             }
+            Self::Damaged { source: FormatError::NewerVersion { .. }, .. } => {
+                "use a larder that is as new as the one that wrote it"
+            }
             Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. } => {
-                "save the cache anew with --no-reuse; or `larder verify --read-data --repair` \
-                 removes all that is damaged, and the next saves bring it back"
+                "save the cache anew with `larder save --no-reuse`; or `larder verify --read-data \
+                 --repair` removes all that is damaged, and the next saves bring it back"
             }
             Self::Name(_) => "use a shorter key or scope",
             Self::File(error) => error.hint()?,
-            Self::NothingThere(_) => "use --allow-missing to save what is there",
-            Self::Unreadable(_) => "use --skip-unreadable to leave them out",
+            Self::NothingThere(_) => {
+                "make it before the save; `larder save --allow-missing` saves what is there"
+            }
+            Self::Unreadable(_) => {
+                "leave them out by --skip-unreadable or LARDER_SKIP_UNREADABLE=true"
+            }
             Self::NotInCache { mounts, .. } => {
                 return Some(format!("it holds {}", mounts.join(", ")));
             }
             Self::FlushOvertaken => {
                 "this one changed nothing that the other does not know of; let it finish"
             }
-            Self::NotFenced => "make sure that only one flush runs at a time, and give --unfenced",
-            Self::SaveOvertaken(_) => "flush with a --grace that is longer than any save takes",
-            Self::InTheWay { .. } => "move it away, or restore elsewhere with --to",
+            Self::NotFenced => {
+                "make sure that only one flush runs at a time, and use `larder flush --unfenced`"
+            }
+            Self::SaveOvertaken(_) => {
+                "run `larder flush` with a --grace that is longer than any save takes"
+            }
+            Self::InTheWay { .. } => "move it away, or restore elsewhere by `larder restore --to`",
             Self::Interrupted => return None,
         };
         Some(hint.to_owned())
@@ -163,3 +195,6 @@ fn unreadable(errors: &[FileError]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod messages;

@@ -1,0 +1,111 @@
+//! Why a key was not found: the keys that are nearest to it, and where they come apart.
+//!
+//! A save notes in the manifest how its key was made of a template; here that is
+//! compared with how the wanted key is made now. What a manifest notes is hearsay, and
+//! decides nothing.
+
+mod compare;
+mod record;
+
+use larder::error::Error;
+use larder::format::Annotation;
+use larder::ids::{Key, Scope};
+use larder::repository::Repository;
+use larder::restore::nearest_keys;
+use serde::Serialize;
+
+use crate::keys::Rendered;
+use compare::compare;
+pub(crate) use compare::{Change, Difference};
+use record::Record;
+
+/// Keys that are looked at: the nearest one mostly tells, two more tell if it does not.
+const NEAREST: usize = 3;
+
+/// Scopes that are named where the wanted one has nothing.
+const OTHER_SCOPES: usize = 5;
+
+/// What is to be noted in a manifest of how its key was made.
+pub(crate) fn note(rendered: &Rendered) -> Annotation {
+    Record::of(rendered).map(Record::into_annotation).unwrap_or_default()
+}
+
+/// Why a key was not found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Explanation {
+    pub(crate) wanted: Key,
+    /// Its template, if it was made of one.
+    pub(crate) template: Option<String>,
+    /// Caches of the scope, the nearest first.
+    pub(crate) nearest: Vec<Near>,
+    /// Other scopes of the store, if this one has no caches at all.
+    pub(crate) other_scopes: Vec<Scope>,
+}
+
+/// A cache that is there.
+#[derive(Debug, Serialize)]
+pub(crate) struct Near {
+    pub(crate) key: Key,
+    /// When it was saved, in seconds since 1970 by the store's clock.
+    pub(crate) saved: i64,
+    /// Whether it tells how its key was made.
+    pub(crate) is_noted: bool,
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// Looks for what is nearest to a key that was not found.
+///
+/// # Errors
+/// Those of the store. A manifest that cannot be read is passed over.
+pub(crate) fn explain(
+    repository: Option<&Repository>,
+    scope: &Scope,
+    wanted: &Rendered,
+) -> Result<Explanation, Error> {
+    let here = Record::of(wanted);
+    let mut explanation = Explanation {
+        wanted: wanted.key.clone(),
+        template: here.as_ref().map(|record| record.template.clone()),
+        nearest: vec![],
+        other_scopes: vec![],
+    };
+    let Some(repository) = repository else { return Ok(explanation) };
+    let nearest = nearest_keys(repository, scope, &wanted.key, NEAREST)?;
+    if nearest.is_empty() {
+        explanation.other_scopes = other_scopes(repository)?;
+    }
+    for listed in nearest {
+        let stored = match repository.manifest(&listed.scope, &listed.key) {
+            Ok(Some(stored)) => stored,
+            // Deleted since, or nothing to compare with.
+            Ok(None) => continue,
+            Err(error) if error.is_damage() => continue,
+            Err(error) => return Err(error),
+        };
+        let there = Record::read(&stored.manifest.annotation);
+        let differences = match (&here, &there) {
+            (Some(here), Some(there)) => compare(here, there),
+            (None, Some(there)) => vec![Difference::Template { there: there.template.clone() }],
+            (_, None) => vec![],
+        };
+        explanation.nearest.push(Near {
+            key: listed.key,
+            saved: stored.manifest.facts.saved.unix(),
+            is_noted: there.is_some(),
+            differences,
+        });
+    }
+    Ok(explanation)
+}
+
+fn other_scopes(repository: &Repository) -> Result<Vec<Scope>, Error> {
+    let listed = repository.list_all_manifests()?;
+    let mut scopes: Vec<Scope> = listed.into_iter().map(|listed| listed.scope).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    scopes.truncate(OTHER_SCOPES);
+    Ok(scopes)
+}
+
+#[cfg(test)]
+mod tests;
