@@ -259,33 +259,3 @@ fn azure_gets_variables_by_its_log_and_results_stay_alone_on_stdout() {
     assert_eq!(lookup(&["--log-format", "json"]), "");
     assert_eq!(lookup(&["--ci-outputs", "never"]), "");
 }
-
-#[test]
-fn colours_only_repeat_what_results_say() {
-    let sandbox = Sandbox::new();
-    write(sandbox.work("tree/a"), "a");
-    let first = |arguments: &str| {
-        let run = sandbox.larder(arguments.split(' ').chain(["--color", "always"]));
-        let line = run.ok().stdout.lines().next().unwrap().replace('\x1b', "^");
-        line.split(" (").next().unwrap().to_owned()
-    };
-    let shown = [
-        "save --key k-1 tree",
-        "save --key k-1 tree",
-        "save --key k-1 --if-absent tree",
-        "restore --key k-1",
-        "restore --key k-2 --restore-key k-",
-        "restore --key k-2",
-    ]
-    .map(first);
-    insta::assert_snapshot!(shown.join("\n"), @"
-    saved ^[32mk-1^[0m: 1 file, 1 B
-    ^[32mk-1^[0m is unchanged: 1 file, 1 B
-    k-1 ^[33mexists already^[0m; nothing was saved
-    restored ^[32mk-1^[0m: 1 file, 1 B
-    restored ^[33mk-1^[0m
-    ^[33mthere is no cache^[0m for k-2
-    ");
-    let plain = sandbox.larder(["restore", "--key", "k-1"]).ok();
-    assert!(plain.stdout.starts_with("restored k-1: 1 file"), "{}", plain.stdout);
-}
