@@ -105,8 +105,8 @@ pub(crate) struct Amounts {
     /// Of files that were in place.
     pub(crate) in_place: u64,
     /// What an archive of the whole cache would have moved beyond what was fetched: the
-    /// stored, compressed bytes of its chunks, less those fetched. An archive has what
-    /// occurs twice in it twice, and larder does not count that: it is rather too little.
+    /// stored, compressed bytes of its chunks, less those fetched. An estimate: an archive
+    /// has what occurs twice in it twice, and compresses better, being one stream.
     pub(crate) avoided: u64,
 }
 
