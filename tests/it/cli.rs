@@ -399,7 +399,7 @@ fn restore_keys_in_order() {
 }
 
 #[test]
-fn help_tells_every_exit_code_and_an_example() {
+fn help_tells_every_exit_code() {
     let sandbox = Sandbox::new();
     let help = sandbox.larder(["--help"]).ok();
     for code in ["0", "1", "2", "3", "4", "5", "130"] {
@@ -408,32 +408,6 @@ fn help_tells_every_exit_code_and_an_example() {
         assert!(told, "{code} is not told: {}", help.stdout);
     }
     assert_eq!(help.stderr, "");
-    for command in [
-        "save",
-        "restore",
-        "lookup",
-        "list",
-        "show",
-        "diff",
-        "du",
-        "delete",
-        "flush",
-        "verify",
-        "stats",
-        "key",
-        "init",
-        "config",
-        "plugin",
-        "assets",
-        "doctor",
-        "completions",
-        "man",
-    ] {
-        assert!(help.stdout.contains(command));
-        let own = sandbox.larder([command, "--help"]).ok();
-        assert!(own.stdout.contains(&format!("larder {command}")), "{command} has no example");
-        assert!(own.stdout.contains("Example"), "{command}");
-    }
     sandbox.larder(["--version"]).ok();
     sandbox.larder(["no-such-command"]).exits(2);
 }
