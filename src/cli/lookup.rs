@@ -67,7 +67,7 @@ fn look_up(
         let key = found.as_ref().map(|(_, key)| key.to_string());
         outputs.tell(cache, Fact::LookedUp(Found { kind: hit.into(), key }), began.elapsed());
         let (find, wanted) = (&arguments.find, keys.first());
-        let why = explain::of_hit(session, find, hit, repository.as_ref(), wanted)?;
+        let why = explain::of_hit(session, find, hit, || Ok(repository.clone()), wanted);
         tell(session, cache, found, why.as_ref(), &RequestsJson::of(&store));
     }
     Ok(has_miss)

@@ -80,18 +80,18 @@ pub(super) fn carry_out(
     request: &RestoreRequest,
     summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
 ) -> Result<RestoreReport, Failure> {
-    restore_key(session, request, summary, |_, _| Ok(None))
+    restore_key(session, request, summary, |_, _| None)
 }
 
 fn restore_key(
     session: &Session,
     request: &RestoreRequest,
     summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
-    why: impl FnOnce(&CountedStore, Hit) -> Result<Option<Explanation>, Failure>,
+    why: impl FnOnce(&CountedStore, Hit) -> Option<Explanation>,
 ) -> Result<RestoreReport, Failure> {
     let store = session.store_for_reading()?;
     let report = restore(store.clone(), request, session.context())?;
-    let why = why(&store, report.hit)?;
+    let why = why(&store, report.hit);
     let cost = (RequestsJson::of(&store), session.done());
     tell(session, None, request, (&report, why.as_ref()), cost, summary);
     session.tell_requests(&store);
@@ -105,12 +105,9 @@ fn why(
     hit: Hit,
     store: &CountedStore,
     wanted: Option<&Rendered>,
-) -> Result<Option<Explanation>, Failure> {
-    if !arguments.find.explain || hit == Hit::Exact {
-        return Ok(None);
-    }
-    let repository = Repository::open(store.clone())?;
-    explain::of_hit(session, &arguments.find, hit, repository.as_ref(), wanted)
+) -> Option<Explanation> {
+    let open = || Repository::open(store.clone());
+    explain::of_hit(session, &arguments.find, hit, open, wanted)
 }
 
 /// Restores several caches of the configuration file. Gives whether one of them is a
@@ -137,7 +134,7 @@ fn restore_caches(
             has_miss.store(true, Ordering::Relaxed);
         }
         outputs.tell(Some(name), Fact::from(&report), began.elapsed());
-        let why = why(session, arguments, report.hit, &counted, Some(key))?;
+        let why = why(session, arguments, report.hit, &counted, Some(key));
         let cost = (RequestsJson::asked(counted.requests()), began.elapsed());
         tell(session, Some(name), &request, (&report, why.as_ref()), cost, summary);
         Ok(())
