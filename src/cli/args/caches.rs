@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::super::outputs::CiOutputs;
 use super::values::{KeyText, key_text, truth};
 use crate::values::seconds;
 
@@ -78,6 +79,9 @@ pub(crate) struct Save {
 
     #[command(flatten)]
     pub(crate) record: Record,
+
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +97,24 @@ pub(crate) struct Record {
     /// Neither use nor leave a record of file times, which tells the next run what changed
     #[arg(long)]
     pub(crate) no_stat_record: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Outputs {
+    /// Where the CI system is told what came of it: auto, summary (that of the step alone) or never
+    #[arg(
+        long,
+        env = "LARDER_CI_OUTPUTS",
+        value_name = "WHERE",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(crate) ci_outputs: CiOutputs,
+
+    /// Add what came of it to this file, NAME=value a line, for GitLab's dotenv reports
+    #[arg(long, env = "LARDER_DOTENV", value_name = "FILE")]
+    pub(crate) dotenv: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +152,9 @@ pub(crate) struct Restore {
 
     #[command(flatten)]
     pub(crate) record: Record,
+
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
 }
 
 #[derive(Debug, Args)]
@@ -155,4 +180,7 @@ pub(crate) struct Lookup {
     /// Without a key: caches of larder.toml [default: all]
     #[arg(value_name = "CACHE")]
     pub(crate) caches: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
 }

@@ -55,7 +55,8 @@ Examples:
   larder diff --stat npm-linux-5f3e npm-linux-91c0
 
 Prints one path a line: `+` is in KEY2 alone, `-` in KEY1 alone, `M` differs. `?` may differ: a
-small file of the same length, in a chunk with others that changed. Only manifests are read.")]
+small file of the same length, in a chunk with others that changed. Only manifests are read,
+unless --read-data is given.")]
     Diff(Diff),
     /// Tell what makes a cache big: directories, files or extensions, the largest first
     #[command(after_help = "\

@@ -24,7 +24,9 @@ use super::settings::Origin;
 use super::version;
 use crate::values::duration;
 pub(crate) use assets::AssetsCommand;
-pub(crate) use caches::{Find, LocalCache, Lookup, Record, Restore, SKIP_UNREADABLE, Save};
+pub(crate) use caches::{
+    Find, LocalCache, Lookup, Outputs, Record, Restore, SKIP_UNREADABLE, Save,
+};
 pub(crate) use command::Command;
 pub(crate) use store::{
     AllScopes, By, Delete, Diff, Du, Flush, List, Policy, Report, Show, Stats, Verify,

@@ -51,6 +51,10 @@ pub(crate) struct Diff {
     #[arg(long)]
     pub(crate) stat: bool,
 
+    /// Read packs to decide what manifests leave open: then there is no `?`
+    #[arg(long)]
+    pub(crate) read_data: bool,
+
     /// Modification times count, too
     #[arg(long)]
     pub(crate) times: bool,
