@@ -89,7 +89,7 @@ codes! {
     312 ConfigMistake "Something in larder.toml means nothing"
     313 NoSuchCache "larder.toml has no cache of that name"
     314 NoCaches "larder.toml has no caches"
-    315 SamePlace "Two caches of larder.toml have the same place"
+    315 SamePlace "Two caches of larder.toml have the same place or key"
     316 ConfigExists "There is a larder.toml already"
 
     401 NothingThere "There is nothing to save"

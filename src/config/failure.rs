@@ -44,10 +44,10 @@ impl ConfigError {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Unreadable { .. } => Code::ConfigUnreadable,
-            Self::Mistake(_) | Self::EmptyPath { .. } | Self::SameKey { .. } => Code::ConfigMistake,
+            Self::Mistake(_) | Self::EmptyPath { .. } => Code::ConfigMistake,
             Self::NoSuchCache { .. } => Code::NoSuchCache,
             Self::NoCaches(_) => Code::NoCaches,
-            Self::SamePlace { .. } => Code::SamePlace,
+            Self::SameKey { .. } | Self::SamePlace { .. } => Code::SamePlace,
         }
     }
 
