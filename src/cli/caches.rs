@@ -58,8 +58,7 @@ impl<'a> Wanted<'a> {
         let caches = config.choose(&names)?;
         let named = caches.into_iter().map(|cache| Named::of(session, config, cache));
         let named = named.collect::<Result<Vec<_>, Failure>>()?;
-        check_keys(&named)?;
-        check_places(&named, |source| source.location.clone())?;
+        check(&named.iter().collect::<Vec<_>>())?;
         Ok(Self::Caches(named))
     }
 }
@@ -108,8 +107,14 @@ impl<'a> Named<'a> {
     }
 }
 
+/// That neither a key nor a place belongs to two caches.
+pub(super) fn check(named: &[&Named<'_>]) -> Result<(), Failure> {
+    check_keys(named)?;
+    check_places(named, |source| source.location.clone())
+}
+
 /// That no key belongs to two caches: a save of one would replace the other.
-fn check_keys(named: &[Named<'_>]) -> Result<(), Failure> {
+fn check_keys(named: &[&Named<'_>]) -> Result<(), Failure> {
     let mut keys = BTreeMap::new();
     for Named { cache, key, .. } in named {
         if let Some(first) = keys.insert(&key.key, &cache.name) {
@@ -123,7 +128,7 @@ fn check_keys(named: &[Named<'_>]) -> Result<(), Failure> {
 /// That no place belongs to two caches: what one of them restores, the other would
 /// replace.
 pub(super) fn check_places(
-    named: &[Named<'_>],
+    named: &[&Named<'_>],
     place: impl Fn(&WalkSource) -> PathBuf,
 ) -> Result<(), Failure> {
     let mut places: Vec<(PathBuf, &str, &WalkSource)> = vec![];

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Prepared;
 use super::args::Global;
-use super::caches::Named;
+use super::caches::{self, Named};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::session::{Session, cache_directory, surroundings};
@@ -49,9 +49,13 @@ fn run(session: &Session, config: Option<&Config>, settings: &Settings) -> Resul
     let mut shown = vec![];
     for (config, cache) in caches.into_iter().flatten() {
         // One whose key cannot be told now may be all right later.
-        let named = Named::of(session, config, cache).map_err(|failure| failed = Some(failure));
+        let named = Named::of(session, config, cache).map_err(|failure| {
+            failed.get_or_insert(failure);
+        });
         shown.push((cache, named.ok()));
     }
+    let told: Vec<&Named<'_>> = shown.iter().filter_map(|(_, named)| named.as_ref()).collect();
+    let failed = failed.or(caches::check(&told).err());
     let path = config.map(|config| config.path.as_path());
     if session.json {
         output::json(&as_json(path, &rows, &shown));

@@ -123,7 +123,7 @@ fn restore_caches(
     if let Some(directory) = &arguments.to {
         // There, what is relative to the home directory lies beside all else.
         let directory = session.surroundings.locate(directory).location;
-        caches::check_places(caches, |source| {
+        caches::check_places(&caches.iter().collect::<Vec<_>>(), |source| {
             let names = source.path.names().map(std::ffi::OsStr::from_bytes);
             directory.iter().chain(names).collect()
         })?;

@@ -288,6 +288,7 @@ fn a_place_and_a_key_belong_to_one_cache() {
     let more = "[cache.a]\nkey = \"a\"\npaths = [\"node_modules/a\"]\n";
     fs::write(sandbox.work("larder.toml"), format!("{FILE}{more}")).unwrap();
     sandbox.larder(["save"]).exits(2).says("the caches \"npm\" and \"a\" both have");
+    sandbox.larder(["config"]).exits(2).says("both have").prints("[cache.npm]");
     sandbox.larder(["save", "npm"]).ok();
     let more = "[cache.a]\nkey = \"tools\"\npaths = [\"packages\"]\n";
     fs::write(sandbox.work("larder.toml"), format!("{FILE}{more}")).unwrap();
