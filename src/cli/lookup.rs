@@ -6,6 +6,7 @@ use larder::error::Error;
 use larder::ids::Key;
 use larder::repository::Repository;
 use larder::restore::{Hit, newest_first};
+use larder::store::Requests;
 use serde_json::json;
 
 use super::args;
@@ -56,6 +57,7 @@ fn look_up(
     let store = session.store_for_reading()?;
     let repository = Repository::open(store.clone())?;
     let mut has_miss = false;
+    let mut told = Requests::default();
     for (cache, keys, restore_keys) in wanted {
         let began = Instant::now();
         let found = match &repository {
@@ -68,7 +70,13 @@ fn look_up(
         outputs.tell(cache, Fact::LookedUp(Found { kind: hit.into(), key }), began.elapsed());
         let (find, wanted) = (&arguments.find, keys.first());
         let why = explain::of_hit(session, find, hit, || Ok(repository.clone()), wanted);
-        tell(session, cache, found, why.as_ref(), &RequestsJson::of(&store));
+        let asked = store.requests();
+        let requests = match cache {
+            Some(_) => RequestsJson::asked(asked.since(&told)),
+            None => RequestsJson::of(&store),
+        };
+        told = asked;
+        tell(session, cache, found, why.as_ref(), &requests);
     }
     Ok(has_miss)
 }

@@ -87,6 +87,11 @@ fn one_cache_is_named_and_one_that_is_not_there_stops_no_other() {
     assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
     sandbox.larder(["lookup", "npm"]).ok().prints("npm: exact npm-");
     sandbox.larder(["lookup"]).exits(3).prints("tools: miss");
+    let heads: Vec<Value> = results(&sandbox.larder(["lookup", "--json"]).exits(3))
+        .into_iter()
+        .map(|(_, result)| result["requests"]["head"].clone())
+        .collect();
+    assert_eq!(heads, [1, 1], "requests are those of the one cache");
     sandbox.larder(["restore"]).ok().prints("tools: there is no cache for tools");
     sandbox.larder(["restore", "--fail-on-miss"]).exits(3);
     sandbox.larder(["restore", "--fail-on-miss", "npm"]).ok();
