@@ -91,6 +91,7 @@ codes! {
     314 NoCaches "larder.toml has no caches"
     315 SamePlace "Two caches of larder.toml have the same place"
     316 ConfigExists "There is a larder.toml already"
+    317 SameKey "Two caches of larder.toml have the same key"
 
     401 NothingThere "There is nothing to save"
     402 Unreadable "Files could not be read while they were saved"

@@ -6,11 +6,13 @@ use std::sync::Mutex;
 
 use larder::error::Error;
 use larder::files::WalkSource;
+use larder::ids::Key;
 use larder::progress::Context;
 use larder::workers;
 
 use super::args::KeyText;
 use super::exit::{Exit, Failure};
+use super::log::{self, Fields};
 use super::session::Session;
 use crate::config::{Cache, Config, ConfigError, Written};
 use crate::keys::{Engine, KeyError, Rendered};
@@ -58,6 +60,7 @@ impl<'a> Wanted<'a> {
         let named = caches.into_iter().map(|cache| Named::of(session, config, cache));
         let named = named.collect::<Result<Vec<_>, Failure>>()?;
         check_places(&named)?;
+        check_keys(&named)?;
         Ok(Self::Caches(named))
     }
 }
@@ -118,6 +121,39 @@ fn check_places(named: &[Named<'_>]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// That no key belongs to two caches: what one of them saves, the other would replace.
+fn check_keys(named: &[Named<'_>]) -> Result<(), Failure> {
+    let mut keys: Vec<(&Key, &str)> =
+        named.iter().map(|it| (&it.key.key, it.cache.name.as_str())).collect();
+    // Stable: the caches are told in the order of the file.
+    keys.sort_by_key(|(key, _)| *key);
+    for pair in keys.windows(2) {
+        let [(key, first), (same, second)] = pair else { continue };
+        if key == same {
+            let (first, second) = ((*first).to_owned(), (*second).to_owned());
+            return Err(ConfigError::SameKey { first, second, key: (*key).clone() }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Tells where a key is not there, and is the name of a cache, whose key may be meant.
+pub(super) fn hint_of_name(session: &Session, key: &Key) {
+    let Some(config) = session.config() else { return };
+    let Some(cache) = config.caches.iter().find(|cache| cache.name == key.as_str()) else {
+        return;
+    };
+    let now = match Named::of(session, config, cache) {
+        Ok(named) => format!("now {}", named.key.key),
+        Err(_) => "what `larder config` shows".to_owned(),
+    };
+    let text = format!(
+        "hint: {key} is the name of a cache in {}, and its key is {now}",
+        config.path.display()
+    );
+    log::info(None, text, &Fields::Note);
 }
 
 /// Works on all of them, some at once. What goes wrong with one stops no other; the

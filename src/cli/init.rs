@@ -84,7 +84,8 @@ fn tell(session: &Session, arguments: &args::Init, draft: &Draft) {
     }
     if draft.caches.is_empty() {
         return output::line(format_args!(
-            "wrote {shown} without any cache: nothing was found here that larder knows"
+            "wrote {shown} without any cache: nothing was found here that larder knows\n\
+             a comment in it shows how one is written; try `larder config` then"
         ));
     }
     output::line(format_args!("wrote {shown}:"));

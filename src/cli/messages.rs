@@ -77,7 +77,12 @@ fn next_config(error: &ConfigError) -> Option<ConfigError> {
             second: "tools".into(),
             path: "node_modules".into(),
         },
-        ConfigError::SamePlace { .. } => return None,
+        ConfigError::SamePlace { .. } => ConfigError::SameKey {
+            first: "npm".into(),
+            second: "tools".into(),
+            key: "npm-linux-5f3e".parse().expect("that is a key"),
+        },
+        ConfigError::SameKey { .. } => return None,
     })
 }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use larder::code::Code;
+use larder::ids::Key;
 use larder::store::nearest;
 
 use super::FILE_NAME;
@@ -30,6 +31,9 @@ pub(crate) enum ConfigError {
     /// Two caches that would be restored to the same place.
     #[error("the caches {first:?} and {second:?} both have {}", path.display())]
     SamePlace { first: String, second: String, path: PathBuf },
+    /// Two caches that would be saved as one another.
+    #[error("the caches {first:?} and {second:?} both have the key {key}")]
+    SameKey { first: String, second: String, key: Key },
 }
 
 impl ConfigError {
@@ -41,6 +45,7 @@ impl ConfigError {
             Self::NoSuchCache { .. } => Code::NoSuchCache,
             Self::NoCaches(_) => Code::NoCaches,
             Self::SamePlace { .. } => Code::SamePlace,
+            Self::SameKey { .. } => Code::SameKey,
         }
     }
 
@@ -49,6 +54,9 @@ impl ConfigError {
         match self {
             Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 Some("give --config or LARDER_CONFIG a file that is there, or leave it out".into())
+            }
+            Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::InvalidData => {
+                Some("save it as UTF-8".into())
             }
             Self::Unreadable { .. } => Some("make it readable for this user".into()),
             Self::Mistake(mistake) => mistake.hint.clone(),
@@ -68,6 +76,9 @@ impl ConfigError {
             )),
             Self::SamePlace { .. } => {
                 Some("a place belongs to one cache: take it out of the other".into())
+            }
+            Self::SameKey { first, .. } => {
+                Some(format!("begin each cache's key with its name, as in '{first}-…'"))
             }
         }
     }
