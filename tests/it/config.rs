@@ -388,3 +388,13 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
     let own = "in larder.toml to its own";
     says(b"[cache.a]\nkey = '{{ hash(\"x\") }}'\npaths = ['a']\n", 2, own);
 }
+
+#[test]
+fn init_tells_which_file_its_own_takes_the_place_of() {
+    let sandbox = repository();
+    fs::create_dir_all(sandbox.work(".git")).unwrap();
+    let run = sandbox.larder(["init", "packages/b"]).ok();
+    assert!(run.stderr.contains("/packages/b it counts instead of "), "{}", run.stderr);
+    let run = sandbox.larder(["init", "--force"]).ok();
+    assert_eq!(run.stderr, "");
+}
