@@ -147,6 +147,12 @@ function settings() {
     // It groups the log itself, and reads larder's messages as plain text.
     delete env.LARDER_LOG_FORMAT;
     env.LARDER_CI_LOG = 'never';
+    // It has outputs of its own. What was moved is told in the summary of the step, unless
+    // that is not wanted.
+    if (env.LARDER_CI_OUTPUTS !== 'never') {
+        env.LARDER_CI_OUTPUTS = 'summary';
+    }
+    delete env.LARDER_DOTENV;
     return env;
 }
 

@@ -9,6 +9,7 @@ mod explain;
 mod git;
 mod init;
 mod keys;
+mod outputs;
 mod plugin;
 mod report;
 mod values;

@@ -80,6 +80,9 @@ if [ -z "${LARDER_TEST_S3-}" ]; then
     # Tests that want credentials in the environment put them there.
     unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION
 fi
+# Most tests wait: for a server, for a process, for the time to try again. On few cores
+# more of them at once are done sooner.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}"
 # Last, so that the results are what a log ends with.
 say "cargo test --locked"
 cargo test --locked --no-fail-fast

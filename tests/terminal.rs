@@ -148,12 +148,12 @@ fn results_and_errors_in_80_columns() {
     let sandbox = sandbox();
     let terminal = Terminal::run(&sandbox, 80, FIRST_DAY).ended();
     insta::assert_snapshot!(steady(&sandbox, &terminal.told()), @"
-    there is no cache for npm-linux-5f3e (N s)
-    saved npm-linux-5f3e: 2 files, N kB
+    <33>there is no cache<39> for npm-linux-5f3e (N s)
+    saved <32>npm-linux-5f3e<39>: 2 files, N kB
     uploaded N kB (3 new chunks of N kB), reused 0 of 3 chunks, N s
-    npm-linux-5f3e is unchanged: 2 files, N kB
+    <32>npm-linux-5f3e<39> is unchanged: 2 files, N kB
     nothing was uploaded, no file read, N s
-    restored npm-linux-5f3e (the newest for a prefix; npm-linux-91c0 is not there): 2 files, N kB
+    restored <33>npm-linux-5f3e<39> (the newest for a prefix; npm-linux-91c0 is not there): 2 files, N kB
     fetched N B, 2 in place already, N s
     <32>exact<39> npm-linux-5f3e
     <31>-<39>         2500 tree/a.txt

@@ -97,15 +97,16 @@ impl CiLog {
         self,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Option<&'static System> {
-        let is_set = |name| {
-            variable(name)
-                .is_some_and(|value| !value.is_empty() && !value.eq_ignore_ascii_case("false"))
-        };
         SYSTEMS.iter().find(|system| match self {
-            Self::Auto => is_set(system.variable),
+            Self::Auto => is_set(&variable, system.variable),
             named => system.name == named,
         })
     }
+}
+
+/// Whether a variable says that this is a job of its system.
+pub(super) fn is_set(variable: impl Fn(&str) -> Option<String>, name: &str) -> bool {
+    variable(name).is_some_and(|value| !value.is_empty() && !value.eq_ignore_ascii_case("false"))
 }
 
 impl System {

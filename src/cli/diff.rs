@@ -22,6 +22,7 @@ pub(super) fn run(session: &Session, arguments: args::Diff) -> Result<Exit, Fail
         first: arguments.first,
         second: arguments.second,
         times: arguments.times,
+        read_data: arguments.read_data,
     };
     let compared = diff(store.clone(), &request, session.context())?;
     session.done();

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
+use larder::error::Error;
 use larder::ids::Scope;
 use larder::repository::Repository;
 use larder::restore::Hit;
 
 use super::args::Find;
-use super::exit::Failure;
 use super::output::{age, things};
 use super::session::Session;
 use crate::explain::{Change, Difference, Explanation, Near, explain};
@@ -17,20 +17,18 @@ use crate::keys::Rendered;
 /// Files that are named of a hash; of more, the number is told.
 const NAMED: usize = 10;
 
-/// Why the key was not found, if that is asked for.
+/// Why the key was not found, if that is asked for. That it cannot be told is no
+/// reason to fail.
 pub(super) fn of_hit(
     session: &Session,
     find: &Find,
     hit: Hit,
-    repository: Option<&Repository>,
+    open: impl FnOnce() -> Result<Option<Repository>, Error>,
     wanted: Option<&Rendered>,
-) -> Result<Option<Explanation>, Failure> {
-    match wanted {
-        Some(wanted) if find.explain && hit != Hit::Exact => {
-            Ok(Some(explain(repository, &session.scope, wanted)?))
-        }
-        _ => Ok(None),
-    }
+) -> Option<Explanation> {
+    let wanted = wanted.filter(|_| find.explain && hit != Hit::Exact)?;
+    let told = open().and_then(|repository| explain(repository.as_ref(), &session.scope, wanted));
+    told.map_err(|error| session.warn_that(format_args!("not explained: {error}"))).ok()
 }
 
 /// What a person is told.

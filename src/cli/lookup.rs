@@ -1,5 +1,7 @@
 //! `larder lookup`.
 
+use std::time::Instant;
+
 use larder::error::Error;
 use larder::ids::Key;
 use larder::repository::Repository;
@@ -12,9 +14,11 @@ use super::colors::{GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
 use super::explain;
 use super::output::{self, RequestsJson};
+use super::outputs::Outputs;
 use super::session::Session;
 use crate::explain::Explanation;
 use crate::keys::Rendered;
+use crate::outputs::{Command, Fact, Found};
 
 pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, Failure> {
     let wanted = match Wanted::of(session, arguments.find.key.as_ref(), &arguments.caches)? {
@@ -31,21 +35,42 @@ pub(super) fn run(session: &Session, arguments: &args::Lookup) -> Result<Exit, F
             })
             .collect(),
     };
+    let outputs = Outputs::new(Command::Lookup, &arguments.outputs);
+    for (cache, keys, _) in &wanted {
+        keys.first().into_iter().for_each(|key| outputs.expect(*cache, &key.key));
+    }
+    let looked = look_up(session, arguments, wanted, &outputs);
+    Ok(caches::exit(outputs.end(session, looked)?))
+}
+
+/// A cache's name, if it has one, its keys, and prefixes.
+type Sought<'a> = (Option<&'a str>, Vec<Rendered>, Vec<String>);
+
+/// Looks all of them up. Gives whether one of them is a miss.
+fn look_up(
+    session: &Session,
+    arguments: &args::Lookup,
+    wanted: Vec<Sought<'_>>,
+    outputs: &Outputs,
+) -> Result<bool, Failure> {
     let store = session.store_for_reading()?;
     let repository = Repository::open(store.clone())?;
     let mut has_miss = false;
     for (cache, keys, restore_keys) in wanted {
+        let began = Instant::now();
         let found = match &repository {
             Some(repository) => find(repository, session, &keys, &restore_keys)?,
             None => None,
         };
         has_miss |= found.is_none();
         let hit = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit);
+        let key = found.as_ref().map(|(_, key)| key.to_string());
+        outputs.tell(cache, Fact::LookedUp(Found { kind: hit.into(), key }), began.elapsed());
         let (find, wanted) = (&arguments.find, keys.first());
-        let why = explain::of_hit(session, find, hit, repository.as_ref(), wanted)?;
+        let why = explain::of_hit(session, find, hit, || Ok(repository.clone()), wanted);
         tell(session, cache, found, why.as_ref(), &RequestsJson::of(&store));
     }
-    Ok(caches::exit(has_miss))
+    Ok(has_miss)
 }
 
 fn tell(

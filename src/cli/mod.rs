@@ -27,6 +27,7 @@ mod man;
 mod messages;
 mod misread;
 mod output;
+mod outputs;
 mod plugin;
 mod progress;
 mod report;

@@ -2,10 +2,9 @@
 //! does it.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use larder::compression;
@@ -23,7 +22,8 @@ use serde_json::json;
 use super::args::{self, Global};
 use super::exit::{Exit, Failure};
 use super::session::Session;
-use super::{Prepared, assets, delete, flush, output, restore, save};
+use super::{Prepared, assets, delete, flush, output, outputs, restore, save};
+use crate::outputs::dotenv;
 use crate::plugin::{Environment, Given, InvalidSetting, Log, Order, Saved, System, Task, read};
 
 /// The arguments of a process that was started under the name of a step, as the
@@ -159,10 +159,8 @@ fn run(session: &Session, order: &Order) -> Result<Exit, Failure> {
         }
     }
     let has_restored = order.tasks.iter().any(Task::answers);
-    if let Some(file) = order.output.as_ref().filter(|_| has_restored)
-        && let Err(error) = tell(file, &restored)
-    {
-        session.warn_that(format_args!("cannot write to {}: {error}", file.display()));
+    if let Some(file) = order.output.as_ref().filter(|_| has_restored) {
+        outputs::append(session, file, &told(&restored));
     }
     failed.map_or(Ok(Exit::Success), Err)
 }
@@ -300,11 +298,11 @@ fn collect(session: &Session, age: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Adds what was restored to the file of a step's outputs.
-fn tell(file: &PathBuf, restored: &[(Key, Hit)]) -> io::Result<()> {
+/// What was restored, for the file of a step's outputs.
+fn told(restored: &[(Key, Hit)]) -> String {
     let found: Vec<&str> =
         restored.iter().filter(|(_, hit)| *hit != Hit::Miss).map(|(key, _)| key.as_str()).collect();
     let is_hit = !found.is_empty() && found.len() == restored.len();
-    let text = format!("cache-hit={is_hit}\nkey={}\n", found.join(","));
-    OpenOptions::new().append(true).create(true).open(file)?.write_all(text.as_bytes())
+    dotenv::line("cache-hit", if is_hit { "true" } else { "false" })
+        + &dotenv::line("key", &found.join(","))
 }

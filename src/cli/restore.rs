@@ -14,12 +14,15 @@ use serde::Serialize;
 
 use super::args;
 use super::caches::{self, Named, Wanted};
+use super::colors::{GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
 use super::explain;
 use super::output::{self, RequestsJson, bytes, count, seconds, things};
+use super::outputs::Outputs;
 use super::session::{CountedStore, Session};
 use crate::explain::Explanation;
 use crate::keys::Rendered;
+use crate::outputs::{Command, Fact};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -39,6 +42,8 @@ struct Json<'a> {
     files_unchanged: u64,
     files_compared: u64,
     raw_bytes: u64,
+    unchanged_bytes: u64,
+    stored_bytes: u64,
     fetched_bytes: u64,
     local_cache_bytes: u64,
     removed: u64,
@@ -50,14 +55,22 @@ struct Json<'a> {
 
 pub(super) fn run(session: &Session, arguments: &args::Restore) -> Result<Exit, Failure> {
     let fail_on_miss = arguments.fail_on_miss;
-    let has_miss = match Wanted::of(session, arguments.find.key.as_ref(), &arguments.paths)? {
+    let wanted = Wanted::of(session, arguments.find.key.as_ref(), &arguments.paths)?;
+    let outputs = Outputs::new(Command::Restore, &arguments.outputs);
+    let restored = match wanted {
         Wanted::Keys(keys) => {
             let request = request(session, arguments, &keys)?;
+            request.keys.first().into_iter().for_each(|key| outputs.expect(None, key));
+            let began = Instant::now();
             let why = |store: &CountedStore, hit| why(session, arguments, hit, store, keys.first());
-            restore_key(session, &request, summary, why)?.hit == Hit::Miss
+            restore_key(session, &request, summary, why).map(|report| {
+                outputs.tell(None, Fact::from(&report), began.elapsed());
+                report.hit == Hit::Miss
+            })
         }
-        Wanted::Caches(caches) => restore_caches(session, arguments, &caches)?,
+        Wanted::Caches(caches) => restore_caches(session, arguments, &caches, &outputs),
     };
+    let has_miss = outputs.end(session, restored)?;
     Ok(caches::exit(has_miss && fail_on_miss))
 }
 
@@ -67,18 +80,18 @@ pub(super) fn carry_out(
     request: &RestoreRequest,
     summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
 ) -> Result<RestoreReport, Failure> {
-    restore_key(session, request, summary, |_, _| Ok(None))
+    restore_key(session, request, summary, |_, _| None)
 }
 
 fn restore_key(
     session: &Session,
     request: &RestoreRequest,
     summary: impl FnOnce(&RestoreRequest, &RestoreReport, &str) -> String,
-    why: impl FnOnce(&CountedStore, Hit) -> Result<Option<Explanation>, Failure>,
+    why: impl FnOnce(&CountedStore, Hit) -> Option<Explanation>,
 ) -> Result<RestoreReport, Failure> {
     let store = session.store_for_reading()?;
     let report = restore(store.clone(), request, session.context())?;
-    let why = why(&store, report.hit)?;
+    let why = why(&store, report.hit);
     let cost = (RequestsJson::of(&store), session.done());
     tell(session, None, request, (&report, why.as_ref()), cost, summary);
     session.tell_requests(&store);
@@ -92,12 +105,9 @@ fn why(
     hit: Hit,
     store: &CountedStore,
     wanted: Option<&Rendered>,
-) -> Result<Option<Explanation>, Failure> {
-    if !arguments.find.explain || hit == Hit::Exact {
-        return Ok(None);
-    }
-    let repository = Repository::open(store.clone())?;
-    explain::of_hit(session, &arguments.find, hit, repository.as_ref(), wanted)
+) -> Option<Explanation> {
+    let open = || Repository::open(store.clone());
+    explain::of_hit(session, &arguments.find, hit, open, wanted)
 }
 
 /// Restores several caches of the configuration file. Gives whether one of them is a
@@ -106,8 +116,10 @@ fn restore_caches(
     session: &Session,
     arguments: &args::Restore,
     caches: &[Named<'_>],
+    outputs: &Outputs,
 ) -> Result<bool, Failure> {
     let tier = session.tier(&arguments.local_cache)?;
+    caches.iter().for_each(|named| outputs.expect(Some(&named.cache.name), &named.key.key));
     let requests = caches.iter().map(|named| {
         let request = request_of(session, arguments, named, tier.clone());
         (named.cache.name.as_str(), (request, &named.key))
@@ -121,7 +133,8 @@ fn restore_caches(
         if report.hit == Hit::Miss {
             has_miss.store(true, Ordering::Relaxed);
         }
-        let why = why(session, arguments, report.hit, &counted, Some(key))?;
+        outputs.tell(Some(name), Fact::from(&report), began.elapsed());
+        let why = why(session, arguments, report.hit, &counted, Some(key));
         let cost = (RequestsJson::asked(counted.requests()), began.elapsed());
         tell(session, Some(name), &request, (&report, why.as_ref()), cost, summary);
         Ok(())
@@ -152,6 +165,8 @@ fn tell(
             files_unchanged: report.files_unchanged,
             files_compared: report.files_compared,
             raw_bytes: report.raw_bytes,
+            unchanged_bytes: report.unchanged_bytes,
+            stored_bytes: report.stored_bytes,
             fetched_bytes: report.fetched_bytes,
             local_cache_bytes: report.local_cache_bytes,
             removed: report.removed,
@@ -228,12 +243,12 @@ fn destination(
 pub(super) fn summary(request: &RestoreRequest, report: &RestoreReport, took: &str) -> String {
     let wanted = request.keys.iter().map(Key::as_str).collect::<Vec<_>>().join(", ");
     let Some(key) = report.key.as_ref().filter(|_| report.hit != Hit::Miss) else {
-        return format!("there is no cache for {wanted} ({took})");
+        return format!("{NOTABLE}there is no cache{NOTABLE:#} for {wanted} ({took})");
     };
-    let how = match report.hit {
-        Hit::Exact => String::new(),
+    let (color, how) = match report.hit {
+        Hit::Exact => (GOOD, String::new()),
         Hit::Prefix | Hit::Miss => {
-            format!(" (the newest for a prefix; {wanted} is not there)")
+            (NOTABLE, format!(" (the newest for a prefix; {wanted} is not there)"))
         }
     };
     let removed = match report.removed {
@@ -245,7 +260,7 @@ pub(super) fn summary(request: &RestoreRequest, report: &RestoreReport, took: &s
         kept => format!(", took {} from the local cache", bytes(kept)),
     };
     format!(
-        "restored {key}{how}: {}, {}\nfetched {}{kept}, {} in place already{removed}, {took}",
+        "restored {color}{key}{color:#}{how}: {}, {}\nfetched {}{kept}, {} in place already{removed}, {took}",
         things(report.files, "file"),
         bytes(report.raw_bytes),
         bytes(report.fetched_bytes),

@@ -17,11 +17,14 @@ use serde::Serialize;
 
 use super::args;
 use super::caches::{self, Named, Wanted};
+use super::colors::{GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson, bytes, count, seconds, things};
+use super::outputs::Outputs;
 use super::session::{CountedStore, Session};
 use crate::explain::note;
 use crate::keys::Rendered;
+use crate::outputs::{Command, Fact, Saved};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -51,17 +54,26 @@ struct Json<'a> {
 }
 
 pub(super) fn run(session: &Session, arguments: &args::Save) -> Result<Exit, Failure> {
-    match Wanted::of(session, arguments.key.as_ref(), &arguments.paths)? {
+    let wanted = Wanted::of(session, arguments.key.as_ref(), &arguments.paths)?;
+    let outputs = Outputs::new(Command::Save, &arguments.outputs);
+    let saved = match wanted {
         Wanted::Keys(keys) => {
             if arguments.paths.is_empty() {
                 return Err(Failure::NoPaths);
             }
             let mut keys = keys;
             let others = keys.split_off(1).into_iter().map(|rendered| rendered.key).collect();
-            carry_out(session, request(session, arguments, keys.remove(0))?, others)
+            let request = request(session, arguments, keys.remove(0))?;
+            outputs.expect(None, &request.key);
+            let began = Instant::now();
+            carry_out(session, request, others).map(|report| {
+                let saved = Saved::of(&report, arguments.dry_run);
+                outputs.tell(None, Fact::Saved(saved), began.elapsed());
+            })
         }
-        Wanted::Caches(caches) => save_caches(session, arguments, caches),
-    }
+        Wanted::Caches(caches) => save_caches(session, arguments, caches, &outputs),
+    };
+    outputs.end(session, saved).map(|()| Exit::Success)
 }
 
 /// Saves under a key, and the same under others, and tells what came of it.
@@ -69,7 +81,7 @@ pub(super) fn carry_out(
     session: &Session,
     mut request: SaveRequest,
     others: Vec<Key>,
-) -> Result<Exit, Failure> {
+) -> Result<SaveReport, Failure> {
     let store = store(session, request.dry_run)?;
     let report = save(store.clone(), &request, session.context())?;
     // The same under the other names: the store has all chunks by now, and the
@@ -84,7 +96,7 @@ pub(super) fn carry_out(
     let took = session.done();
     tell(session, None, &request, &report, RequestsJson::of(&store), took);
     session.tell_requests(&store);
-    Ok(Exit::Success)
+    Ok(report)
 }
 
 /// Saves several caches of the configuration file.
@@ -92,7 +104,9 @@ fn save_caches(
     session: &Session,
     arguments: &args::Save,
     caches: Vec<Named<'_>>,
-) -> Result<Exit, Failure> {
+    outputs: &Outputs,
+) -> Result<(), Failure> {
+    caches.iter().for_each(|named| outputs.expect(Some(&named.cache.name), &named.key.key));
     let tier = session.tier(&arguments.local_cache)?;
     let requests = caches.into_iter().map(|named| {
         let name = named.cache.name.as_str();
@@ -113,10 +127,13 @@ fn save_caches(
                 for path in paths {
                     context.progress.warn(Warning::NothingThere { path });
                 }
+                outputs.pass_over(name);
                 return Ok(());
             }
             result => result?,
         };
+        let saved = Saved::of(&report, request.dry_run);
+        outputs.tell(Some(name), Fact::Saved(saved), began.elapsed());
         let requests = RequestsJson::asked(counted.requests());
         tell(session, Some(name), &request, &report, requests, began.elapsed());
         Ok(())
@@ -124,7 +141,7 @@ fn save_caches(
     session.tell_lack(&store);
     session.done();
     session.tell_requests(&store);
-    done.map(|()| Exit::Success)
+    done
 }
 
 fn store(session: &Session, dry_run: bool) -> Result<CountedStore, Failure> {
@@ -255,7 +272,7 @@ fn lifetime(arguments: &args::Save) -> Option<Lifetime> {
 fn summary(request: &SaveRequest, report: &SaveReport, took: &str) -> String {
     let key = &request.key;
     if report.already_there {
-        return format!("{key} exists already; nothing was saved ({took})");
+        return format!("{key} {NOTABLE}exists already{NOTABLE:#}; nothing was saved ({took})");
     }
     let size = format!("{}, {}", things(report.files, "file"), bytes(report.raw_bytes));
     let verb = if request.dry_run { "would save" } else { "saved" };
@@ -265,11 +282,13 @@ fn summary(request: &SaveRequest, report: &SaveReport, took: &str) -> String {
         } else {
             things(report.files_read, "file")
         };
-        return format!("{key} is unchanged: {size}\nnothing was uploaded, {read} read, {took}");
+        return format!(
+            "{GOOD}{key}{GOOD:#} is unchanged: {size}\nnothing was uploaded, {read} read, {took}"
+        );
     }
     let upload = if request.dry_run { "would upload" } else { "uploaded" };
     format!(
-        "{verb} {key}: {size}\n{upload} {} ({} of {}), reused {} of {}, {took}",
+        "{verb} {GOOD}{key}{GOOD:#}: {size}\n{upload} {} ({} of {}), reused {} of {}, {took}",
         bytes(report.uploaded_bytes),
         things(report.new_chunks, "new chunk"),
         bytes(report.new_raw_bytes),

@@ -37,10 +37,6 @@ pub(super) fn run(session: &Session, arguments: &args::Show) -> Result<Exit, Fai
     Ok(Exit::Success)
 }
 
-fn stored_bytes(manifest: &Manifest) -> u64 {
-    manifest.chunks.rows().iter().map(|(_, at)| u64::from(at.stored_len)).sum()
-}
-
 fn print(manifest: &Manifest, files: bool) {
     let tree = &manifest.tree;
     output::line(format_args!("key       {}", manifest.key));
@@ -53,7 +49,7 @@ fn print(manifest: &Manifest, files: bool) {
     ));
     output::line(format_args!(
         "stored    {} in {} of {}",
-        bytes(stored_bytes(manifest)),
+        bytes(manifest.stored_bytes()),
         things(manifest.chunks.rows().len() as u64, "chunk"),
         things(manifest.chunks.packs().len() as u64, "pack")
     ));
@@ -105,7 +101,7 @@ fn as_json(manifest: &Manifest, files: bool) -> Value {
         "entries": tree.entries().len(),
         "files": tree.file_count(),
         "raw_bytes": tree.raw_bytes(),
-        "stored_bytes": stored_bytes(manifest),
+        "stored_bytes": manifest.stored_bytes(),
         "chunks": manifest.chunks.rows().len(),
         "packs": packs,
     });

@@ -1,12 +1,14 @@
-//! Diff: what two keys hold, compared, from their manifests alone.
+//! Diff: what two keys hold, compared: from their manifests alone, or, if asked, also
+//! from the packs where manifests do not tell.
 //!
 //! Both trees are in path order, so one walk over the two side by side finds
 //! everything. What paths mean counts, not how they were saved: a file is the
-//! same file whether its directory was saved or one above it. No pack is read;
-//! what cannot be told without is said to be [unknown](Contents::Unknown).
+//! same file whether its directory was saved or one above it. What cannot be told
+//! without packs is said to be [unknown](Contents::Unknown), unless they are read.
 
 mod contents;
 mod merge;
+mod read;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,9 @@ pub struct DiffRequest {
     pub second: Key,
     /// Whether modification times count.
     pub times: bool,
+    /// Whether packs are read where manifests do not tell: then no contents are
+    /// unknown.
+    pub read_data: bool,
 }
 
 /// What came of comparing two keys.
@@ -212,7 +217,8 @@ impl Diff {
 /// Reads the manifests of two keys, and compares them.
 ///
 /// # Errors
-/// Those of the store, and of manifests that are damaged.
+/// Those of the store, and of manifests that are damaged; of packs, too, if they are
+/// read.
 pub fn diff(
     store: Arc<dyn Store>,
     request: &DiffRequest,
@@ -220,7 +226,8 @@ pub fn diff(
 ) -> Result<Compared, Error> {
     let keys = [&request.first, &request.second];
     let mut found = [None, None];
-    if let Some(repository) = Repository::open(store)? {
+    let repository = Repository::open(store)?;
+    if let Some(repository) = &repository {
         for (found, key) in found.iter_mut().zip(keys) {
             context.check()?;
             *found = repository.manifest(&request.scope, key)?;
@@ -229,7 +236,10 @@ pub fn diff(
     context.check()?;
     match found {
         [Some(first), Some(second)] => {
-            let diff = Diff::of(first.manifest, second.manifest, request.times);
+            let mut diff = Diff::of(first.manifest, second.manifest, request.times);
+            if let Some(repository) = repository.filter(|_| request.read_data) {
+                read::decide(&repository, &mut diff, context)?;
+            }
             Ok(Compared::Found(Box::new(diff)))
         }
         found => {

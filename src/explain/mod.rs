@@ -70,10 +70,13 @@ pub(crate) fn explain(
         other_scopes: vec![],
     };
     let Some(repository) = repository else { return Ok(explanation) };
-    let nearest = nearest_keys(repository, scope, &wanted.key, NEAREST)?;
+    let mut nearest = nearest_keys(repository, scope, &wanted.key, NEAREST)?;
     if nearest.is_empty() {
         explanation.other_scopes = other_scopes(repository)?;
     }
+    // Of those that are for something else, the newest is enough to see that.
+    let related = nearest.iter().take_while(|near| begins_alike(&near.key, &wanted.key)).count();
+    nearest.truncate(related.max(1));
     for listed in nearest {
         let stored = match repository.manifest(&listed.scope, &listed.key) {
             Ok(Some(stored)) => stored,
@@ -104,6 +107,14 @@ pub(crate) fn explain(
         explanation.nearest.retain(by_template);
     }
     Ok(explanation)
+}
+
+/// Whether two keys have the same first word.
+fn begins_alike(a: &Key, b: &Key) -> bool {
+    let word = |key: &Key| -> String {
+        key.as_str().chars().take_while(|letter| letter.is_alphanumeric()).collect()
+    };
+    word(a) == word(b)
 }
 
 fn other_scopes(repository: &Repository) -> Result<Vec<Scope>, Error> {

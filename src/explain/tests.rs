@@ -89,6 +89,25 @@ fn a_miss_names_the_parts_and_the_files_that_changed() {
 }
 
 #[test]
+fn keys_for_other_things_are_passed_over_if_any_is_for_the_same() {
+    let top = tempfile::tempdir().unwrap();
+    let scope: Scope = "s".parse().unwrap();
+    let keys = ["npm-linux-1", "npm-linux-2", "pip-linux-1"];
+    let literal = |key: &str| Rendered::literal(key.parse().unwrap());
+    for key in keys {
+        store_with(top.path(), &literal(key));
+    }
+    let store = store_with(top.path(), &literal("pip-linux-2"));
+    let repository = Repository::open(store).unwrap();
+    let near = |key: &str| -> Vec<String> {
+        let told = explain(repository.as_ref(), &scope, &literal(key)).unwrap();
+        told.nearest.iter().map(|near| near.key.as_str()[..3].to_owned()).collect()
+    };
+    assert_eq!(near("npm-linux-3"), ["npm", "npm"]);
+    assert_eq!(near("gradle").len(), 1);
+}
+
+#[test]
 fn another_template_is_told_and_what_both_have() {
     let here = Record::of(&rendered("pr-5", &[("a.lock", "1")])).unwrap();
     let mut there = Record::of(&rendered("main", &[("a.lock", "1")])).unwrap();

@@ -252,6 +252,11 @@ impl Manifest {
         Stream::new(rows.map(|(id, at)| (id, at.raw_len)))
     }
 
+    /// Stored bytes of all chunks, those that others have too included.
+    pub fn stored_bytes(&self) -> u64 {
+        self.chunks.rows().iter().map(|(_, at)| u64::from(at.stored_len)).sum()
+    }
+
     /// Checks what [`Manifest::decode`] checks of the tree's data: that it lies
     /// in the chunks, and no byte belongs to two files.
     ///

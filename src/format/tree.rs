@@ -198,11 +198,15 @@ impl Tree {
 
     /// Bytes of all files, holes included, hard links counted once.
     pub fn raw_bytes(&self) -> u64 {
-        let size = |entry: &Entry| match entry.kind {
+        self.indexes().map(|index| self.size(index)).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes of an entry, holes included; none of what is no file, or another name of one.
+    pub fn size(&self, index: EntryIndex) -> u64 {
+        match self.entry(index).kind {
             Kind::File(file) => file.size,
             _ => 0,
-        };
-        self.entries.iter().map(size).fold(0, u64::saturating_add)
+        }
     }
 
     /// Regular files, hard links included.

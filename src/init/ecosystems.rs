@@ -54,6 +54,11 @@ const fn beside(default: &'static str) -> Place {
     Place { is_beside_marker: true, ..at(default) }
 }
 
+/// A directory in the user's cache directory.
+const fn cached(variable: &'static str, name: &'static str) -> Place {
+    by(variable, "~/.cache").on_macos("~/Library/Caches").or("XDG_CACHE_HOME", name)
+}
+
 impl Place {
     /// The same, where another variable says what it lies below.
     const fn or(self, variable: &'static str, below: &'static str) -> Self {
@@ -123,12 +128,7 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
         &["bun.lock", "bun.lockb"],
         &[by("BUN_INSTALL_CACHE_DIR", "~/.bun/install/cache")],
     ),
-    tool(
-        "deno",
-        "what deno downloaded",
-        &["deno.lock"],
-        &[by("DENO_DIR", "~/.cache/deno").on_macos("~/Library/Caches/deno")],
-    ),
+    tool("deno", "what deno downloaded", &["deno.lock"], &[cached("DENO_DIR", "/deno")]),
     tool(
         "cargo",
         "crates that cargo downloaded",
@@ -159,10 +159,7 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
             "go",
             "modules that go downloaded, and what it built",
             &["go.sum", "go.mod"],
-            &[
-                by("GOMODCACHE", "~/go").or("GOPATH", "/pkg/mod"),
-                by("GOCACHE", "~/.cache/go-build").on_macos("~/Library/Caches/go-build"),
-            ],
+            &[by("GOMODCACHE", "~/go").or("GOPATH", "/pkg/mod"), cached("GOCACHE", "/go-build")],
         )
     },
     tool(
@@ -210,37 +207,29 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
             "pip",
             "what pip downloaded and built",
             &["requirements*.txt"],
-            &[by("PIP_CACHE_DIR", "~/.cache/pip").on_macos("~/Library/Caches/pip")],
+            &[cached("PIP_CACHE_DIR", "/pip")],
         )
     },
     tool(
         "pipenv",
         "what pipenv downloaded",
         &["Pipfile.lock"],
-        &[
-            by("PIPENV_CACHE_DIR", "~/.cache/pipenv").on_macos("~/Library/Caches/pipenv"),
-            by("PIP_CACHE_DIR", "~/.cache/pip").on_macos("~/Library/Caches/pip"),
-        ],
+        &[cached("PIPENV_CACHE_DIR", "/pipenv"), cached("PIP_CACHE_DIR", "/pip")],
     ),
     tool(
         "poetry",
         "what Poetry downloaded, and its environments",
         &["poetry.lock"],
-        &[by("POETRY_CACHE_DIR", "~/.cache/pypoetry").on_macos("~/Library/Caches/pypoetry")],
+        &[cached("POETRY_CACHE_DIR", "/pypoetry")],
     ),
-    tool(
-        "pdm",
-        "what PDM downloaded",
-        &["pdm.lock"],
-        &[by("PDM_CACHE_DIR", "~/.cache/pdm").on_macos("~/Library/Caches/pdm")],
-    ),
+    tool("pdm", "what PDM downloaded", &["pdm.lock"], &[cached("PDM_CACHE_DIR", "/pdm")]),
     Ecosystem {
         notes: &["`uv cache prune --ci` before the save leaves out what is downloaded as fast."],
         ..tool(
             "uv",
             "what uv downloaded and built",
             &["uv.lock"],
-            &[by("UV_CACHE_DIR", "~/.cache/uv")],
+            &[by("UV_CACHE_DIR", "~/.cache").or("XDG_CACHE_HOME", "/uv")],
         )
     },
     Ecosystem {
@@ -258,7 +247,7 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
         &["composer.lock"],
         // Below its home, where there are no directories of XDG: as in containers.
         &[
-            by("COMPOSER_CACHE_DIR", "~/.cache/composer").on_macos("~/Library/Caches/composer"),
+            cached("COMPOSER_CACHE_DIR", "/composer"),
             by("COMPOSER_HOME", "~/.composer").below("/cache"),
         ],
     ),
@@ -307,7 +296,7 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
         "pre-commit",
         "environments of pre-commit's hooks",
         &[".pre-commit-config.yaml"],
-        &[by("PRE_COMMIT_HOME", "~/.cache/pre-commit")],
+        &[by("PRE_COMMIT_HOME", "~/.cache").or("XDG_CACHE_HOME", "/pre-commit")],
     ),
     tool(
         "conan",

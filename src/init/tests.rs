@@ -124,7 +124,7 @@ fn a_file_reads_as_a_person_would_write_it() {
     restore-keys = ['go-{{ os }}-{{ arch }}-']
     paths = [
         '{{ env("GOMODCACHE", default=env("GOPATH", default="~/go") ~ "/pkg/mod") }}',
-        '{{ env("GOCACHE", default=("~/Library/Caches/go-build" if os == "macos" else "~/.cache/go-build")) }}',
+        '{{ env("GOCACHE", default=env("XDG_CACHE_HOME", default=("~/Library/Caches" if os == "macos" else "~/.cache")) ~ "/go-build") }}',
     ]
     allow-missing = true
     "#);
@@ -132,7 +132,8 @@ fn a_file_reads_as_a_person_would_write_it() {
 
 #[test]
 fn variables_that_move_a_tools_directory_count() {
-    let top = directory(&["package-lock.json", "go.sum", "pnpm-lock.yaml", "Cargo.lock"]);
+    let files = ["package-lock.json", "go.sum", "pnpm-lock.yaml", "Cargo.lock", "uv.lock"];
+    let top = directory(&files);
     let config = config(top.path());
     let check = |cache: &str, variable: &str, value: &str, expected: &str| {
         let cache = config.caches.iter().find(|it| it.name == cache).unwrap();
@@ -148,6 +149,8 @@ fn variables_that_move_a_tools_directory_count() {
     check("go", "GOMODCACHE", "/c/mod", "/c/mod");
     check("go", "HOME", "/home/ci", "~/go/pkg/mod");
     check("pnpm", "PNPM_HOME", "/pnpm", "/pnpm/store");
+    check("uv", "XDG_CACHE_HOME", "/c", "/c/uv");
+    check("uv", "UV_CACHE_DIR", "/c/of-uv", "/c/of-uv");
     check("target", "CARGO_TARGET_DIR", "/c/target", "/c/target");
     check("target", "HOME", "/home/ci", "target");
 }

@@ -77,6 +77,12 @@ impl Comparison {
         });
         kept.count() as u64
     }
+
+    /// Bytes of files that are in place, hard links counted once.
+    pub(super) fn bytes_unchanged(&self, tree: &Tree) -> u64 {
+        let kept = tree.indexes().filter(|&index| !self.is_new(index));
+        kept.map(|index| tree.size(index)).fold(0, u64::saturating_add)
+    }
 }
 
 /// Compares all mounts with what is at their targets.

@@ -135,6 +135,10 @@ pub struct RestoreReport {
     pub files_compared: u64,
     /// Bytes of all files, holes included, hard links counted once.
     pub raw_bytes: u64,
+    /// Bytes of the files that were in place, counted as `raw_bytes` are.
+    pub unchanged_bytes: u64,
+    /// Stored bytes of all chunks of the cache, whatever part of it was wanted.
+    pub stored_bytes: u64,
     /// Bytes fetched from packs.
     pub fetched_bytes: u64,
     /// Stored bytes taken from the local tier.
@@ -303,6 +307,8 @@ fn bring_back(
         files_unchanged: comparison.files_unchanged(&tree),
         files_compared: comparison.files_compared,
         raw_bytes: tree.raw_bytes(),
+        unchanged_bytes: comparison.bytes_unchanged(&tree),
+        stored_bytes: manifest.stored_bytes(),
         ..RestoreReport::default()
     };
     let stage = stage::Stage::prepare(&tree, &targets, &comparison)?;
@@ -313,6 +319,8 @@ fn bring_back(
     report.fetched_bytes = written.fetched_bytes;
     report.local_cache_bytes = written.local_cache_bytes;
     report.files_unchanged += written.same.len() as u64;
+    let same = written.same.iter().map(|&file| tree.size(file));
+    report.unchanged_bytes = same.fold(report.unchanged_bytes, u64::saturating_add);
     context.check()?;
     let finish = finish::Finish {
         tree: &tree,

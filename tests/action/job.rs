@@ -62,6 +62,8 @@ pub(crate) struct Step {
     /// What the runner obeyed: names and texts.
     pub(crate) commands: Vec<(String, String)>,
     pub(crate) paths: String,
+    /// The tables in the summary.
+    pub(crate) summary: String,
 }
 
 impl Job {
@@ -116,7 +118,7 @@ impl Job {
         let script = &definition(self.directory).runs[which];
         let script = repository(self.directory).join(script);
         let file = |name: &str| self.sandbox.path(name);
-        for name in ["output", "state", "paths"] {
+        for name in ["output", "state", "paths", "summary"] {
             fs::write(file(name), "").unwrap();
         }
         let mut command = Command::new("node");
@@ -134,6 +136,7 @@ impl Job {
             .env("GITHUB_REPOSITORY", "org/repo")
             .env("GITHUB_OUTPUT", file("output"))
             .env("GITHUB_STATE", file("state"))
+            .env("GITHUB_STEP_SUMMARY", file("summary"))
             .env("GITHUB_PATH", file("paths"))
             .envs(&self.variables);
         command
@@ -147,6 +150,7 @@ impl Job {
             outputs: values(&fs::read_to_string(file("output")).unwrap()),
             commands: obeyed(&run.stdout),
             paths: fs::read_to_string(file("paths")).unwrap(),
+            summary: fs::read_to_string(file("summary")).unwrap(),
             run,
         };
         for (name, value) in values(&fs::read_to_string(file("state")).unwrap()) {
@@ -195,8 +199,7 @@ impl Job {
 impl Step {
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
-        let Self { run, outputs, commands, paths } = self;
-        Self { run: run.ok(), outputs, commands, paths }
+        Self { run: self.run.ok(), ..self }
     }
 
     /// `cache-hit` and `cache-matched-key`.

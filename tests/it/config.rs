@@ -108,6 +108,7 @@ fn a_miss_is_explained() {
         let lines = run.stdout.lines().map(|line| {
             let words = line.split_whitespace().map(|word| match word {
                 word if word.ends_with(['0', '1', '2']) && word.len() < 3 => "N",
+                "second" => "seconds",
                 word => word,
             });
             words.collect::<Vec<_>>().join(" ")

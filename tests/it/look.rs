@@ -1,4 +1,4 @@
-//! `diff` and `du`: looking at what keys hold, from their manifests alone.
+//! `diff`, `du` and `report`: looking at what keys hold.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -46,6 +46,50 @@ fn changed() -> Sandbox {
     sandbox
 }
 
+/// Some of many small files change within their lengths: no manifest tells which.
+#[test]
+fn packs_decide_what_manifests_leave_open() {
+    let sandbox = Sandbox::new();
+    let name = |number: u32| format!("tree/{number:03}");
+    let mut names: Vec<String> = (0..300).map(name).collect();
+    let mut random = Noise(5);
+    for (number, name) in names.iter().enumerate() {
+        write(sandbox.work(name), random.bytes(10 + number * 7));
+    }
+    names.push("tree/large".to_owned());
+    write(sandbox.work("tree/large"), Noise(6).bytes(900_000));
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    forget_times(&sandbox, &all);
+    sandbox.larder(["save", "--key", "one", "tree"]).ok();
+    let mut changed = BTreeSet::new();
+    for number in [3, 77, 78, 150, 299] {
+        let path = sandbox.work(name(number));
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        write(path, bytes);
+        changed.insert(name(number));
+    }
+    forget_times(&sandbox, &all);
+    sandbox.larder(["save", "--key", "two", "tree"]).ok();
+
+    let diff = |more: &[&str]| {
+        sandbox.larder(["--json", "diff", "one", "two"].iter().chain(more)).ok().json()
+    };
+    let unsure = diff(&[]);
+    assert!(unsure["unsure"]["files"].as_u64().unwrap() > 20, "{}", unsure["unsure"]);
+    let decided = diff(&["--read-data"]);
+    assert_eq!(decided["unsure"]["files"], 0);
+    let told = decided["changes"].as_array().unwrap().iter();
+    let told: BTreeSet<String> =
+        told.map(|change| change["path"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, changed);
+    let read = decided["requests"]["bytes_read"].as_u64().unwrap();
+    let stored = decided["new_chunks"]["stored_bytes"].as_u64().unwrap()
+        + decided["gone_chunks"]["stored_bytes"].as_u64().unwrap();
+    let manifests = unsure["requests"]["bytes_read"].as_u64().unwrap();
+    assert!(read <= manifests + stored, "{read} bytes read; {stored} are not shared");
+}
+
 #[test]
 fn differences_as_a_person_sees_them() {
     let sandbox = changed();
@@ -62,6 +106,18 @@ fn differences_as_a_person_sees_them() {
     - 4 tree/was/gone.js
     exit 0
     "#);
+    insta::assert_snapshot!(say("diff one two --read-data"), @"
+    M 2500 tree/a.txt (mode 0644 -> 0600)
+    M 0 tree/link (kind l -> d, mode 0777 -> 0755)
+    M 0 tree/other (target a.txt -> sub)
+    M 2500 tree/sub/again (mode 0644 -> 0600)
+    M 300000 tree/sub/b.bin (contents, 200000 -> 300000)
+    + 3 tree/sub/new.css
+    M 6 tree/sub/twin (contents)
+    - 0 tree/was
+    - 4 tree/was/gone.js
+    exit 0
+    ");
     insta::assert_snapshot!(say("diff two one --exit-code"), @r#"
     M 2500 tree/a.txt (perhaps contents, mode 0600 -> 0644)
     M 0 tree/link (kind d -> l, mode 0755 -> 0777)

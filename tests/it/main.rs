@@ -19,6 +19,7 @@ mod incremental;
 mod kill;
 mod look;
 mod meanwhile;
+mod outputs;
 mod properties;
 mod repair;
 mod soak;
