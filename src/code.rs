@@ -89,8 +89,9 @@ codes! {
     312 ConfigMistake "Something in larder.toml means nothing"
     313 NoSuchCache "larder.toml has no cache of that name"
     314 NoCaches "larder.toml has no caches"
-    315 SamePlace "Two caches of larder.toml have the same place or key"
+    315 SamePlace "Two caches of larder.toml have the same place"
     316 ConfigExists "There is a larder.toml already"
+    317 SameKey "Two caches of larder.toml have the same key"
 
     401 NothingThere "There is nothing to save"
     402 Unreadable "Files could not be read while they were saved"

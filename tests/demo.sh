@@ -23,7 +23,8 @@ for tool in cargo cc diff find; do
 done
 
 say "build larder"
-cargo build --release --locked --quiet
+# Not quiet: it takes minutes, and says at the end how many.
+cargo build --release --locked
 target=${CARGO_TARGET_DIR:-target}
 larder=$(cd "$target/release" && pwd)/larder
 
@@ -35,7 +36,9 @@ trap 'exit 143' TERM
 # Stat records go there too: the demo leaves no trace in the user's caches.
 export XDG_CACHE_HOME="$place/cache"
 export LARDER_STORE="$place/store"
-unset LARDER_SCOPE LARDER_THREADS
+# Nor does what the user has set count.
+unset LARDER_SCOPE LARDER_THREADS LARDER_CONFIG LARDER_LOCAL_CACHE LARDER_TIMEOUT \
+    LARDER_IGNORE_ERROR LARDER_LOG_FORMAT LARDER_CI_LOG
 
 from=${CARGO_HOME:-$HOME/.cargo}/registry
 name=src

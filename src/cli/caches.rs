@@ -7,11 +7,13 @@ use std::sync::Mutex;
 
 use larder::error::Error;
 use larder::files::WalkSource;
+use larder::ids::Key;
 use larder::progress::Context;
 use larder::workers;
 
 use super::args::KeyText;
 use super::exit::{Exit, Failure};
+use super::log::{self, Fields};
 use super::session::Session;
 use crate::config::{Cache, Config, ConfigError, Written};
 use crate::keys::{Engine, KeyError, Rendered};
@@ -165,6 +167,23 @@ fn real(place: &Path) -> PathBuf {
         }
     }
     place.to_owned()
+}
+
+/// Tells where a key is not there, and is the name of a cache, whose key may be meant.
+pub(super) fn hint_of_name(session: &Session, key: &Key) {
+    let Some(config) = session.config() else { return };
+    let Some(cache) = config.caches.iter().find(|cache| cache.name == key.as_str()) else {
+        return;
+    };
+    let now = match Named::of(session, config, cache) {
+        Ok(named) => format!("now {}", named.key.key),
+        Err(_) => "what `larder config` shows".to_owned(),
+    };
+    let text = format!(
+        "hint: {key} is the name of a cache in {}, and its key is {now}",
+        config.path.display()
+    );
+    log::info(None, text, &Fields::Note);
 }
 
 /// Works on all of them, some at once. What goes wrong with one stops no other; the

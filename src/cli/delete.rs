@@ -4,10 +4,10 @@ use larder::ids::Key;
 use larder::repository::Repository;
 use serde_json::json;
 
-use super::args;
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson, things};
 use super::session::Session;
+use super::{args, caches};
 
 pub(super) fn run(session: &Session, arguments: &args::Delete) -> Result<Exit, Failure> {
     let prefix = arguments.key.as_ref().map(Key::as_str);
@@ -41,6 +41,9 @@ pub(super) fn carry_out(
             output::line(format_args!("deleted {}", found.key));
         }
         output::line(format_args!("{} deleted", things(deleted.len() as u64, "cache")));
+        if let (Some(key), true) = (only, deleted.is_empty()) {
+            caches::hint_of_name(session, key);
+        }
     }
     Ok(Exit::Success)
 }

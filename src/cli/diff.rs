@@ -7,13 +7,13 @@ use larder::format::{EntryIndex, Kind, Tree};
 use larder::relpath::display;
 use serde_json::{Value, json};
 
-use super::args;
 use super::colors::{BAD, GOOD, NOTABLE};
 use super::entries::{letter, place, size};
 use super::exit::{Exit, Failure};
 use super::log::{self, Fields};
 use super::output::{self, RequestsJson, bytes, things};
 use super::session::Session;
+use super::{args, caches};
 
 pub(super) fn run(session: &Session, arguments: args::Diff) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
@@ -34,6 +34,7 @@ pub(super) fn run(session: &Session, arguments: args::Diff) -> Result<Exit, Fail
             } else {
                 for key in keys {
                     log::info(None, format_args!("there is no cache for {key}"), &Fields::Note);
+                    caches::hint_of_name(session, &key);
                 }
             }
             return Ok(Exit::Miss);

@@ -6,6 +6,7 @@ use larder::usage::{EntryUsage, ExtensionUsage, Size, Usage, usage};
 use serde_json::{Value, json};
 
 use super::args::{self, By};
+use super::caches;
 use super::entries::place;
 use super::exit::{Exit, Failure};
 use super::log::{self, Fields};
@@ -27,6 +28,7 @@ pub(super) fn run(session: &Session, arguments: &args::Du) -> Result<Exit, Failu
             output::json(&json!({ "hit": "miss", "key": arguments.key, "scope": session.scope }));
         } else {
             log::info(None, format_args!("there is no cache for {}", arguments.key), &Fields::Note);
+            caches::hint_of_name(session, &arguments.key);
         }
         return Ok(Exit::Miss);
     };

@@ -176,8 +176,8 @@ impl Failure {
                 Some("leave preserve_path=false out: then paths stay as they are".into())
             }
             Self::NoKey => Some(
-                "give --key, or name=… in --store; or let `larder init` write a larder.toml, \
-                 whose caches have keys"
+                "give --key, or name=… in --store; or run larder in a repository with a \
+                 larder.toml, which `larder init` writes"
                     .into(),
             ),
             Self::KeyAndCaches => Some("leave --key out, or the names of caches".into()),
@@ -314,7 +314,8 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::ConfigMistake
         | Code::NoSuchCache
         | Code::NoCaches
-        | Code::SamePlace => Exit::Usage,
+        | Code::SamePlace
+        | Code::SameKey => Exit::Usage,
         Code::NoCacheDirectory
         | Code::AssetsNoBucket
         | Code::AssetsNoRepository

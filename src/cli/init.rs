@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use larder::files::FileError;
 use serde_json::json;
@@ -11,9 +11,11 @@ use serde_json::json;
 use super::Prepared;
 use super::args::{self, Global};
 use super::exit::{Exit, Failure};
+use super::log::{self, Fields};
 use super::output;
 use super::session::Session;
-use crate::config::FILE_NAME;
+use crate::config::{self, FILE_NAME};
+use crate::git;
 use crate::init::{Draft, draft};
 
 /// What to keep is no matter of any store.
@@ -34,7 +36,19 @@ fn run(session: &Session, arguments: &args::Init) -> Result<Exit, Failure> {
         write(&directory, &draft.text, arguments.force)?;
     }
     tell(session, arguments, &draft);
+    if let Some(other) = hidden_by(&directory) {
+        let text = format!("in {} it counts instead of {}", directory.display(), other.display());
+        log::info(None, text, &Fields::Note);
+    }
     Ok(Exit::Success)
+}
+
+/// The file that counted in a directory which has none of its own.
+fn hidden_by(directory: &Path) -> Option<PathBuf> {
+    if git::root(directory) == Some(directory) {
+        return None;
+    }
+    config::find(directory.parent()?)
 }
 
 /// Writes the file whole, or not at all.
@@ -81,7 +95,8 @@ fn tell(session: &Session, arguments: &args::Init, draft: &Draft) {
     }
     if draft.caches.is_empty() {
         return output::line(format_args!(
-            "wrote {shown} without any cache: nothing was found here that larder knows"
+            "wrote {shown} without any cache: nothing was found here that larder knows\n\
+             a comment in it shows how one is written; try `larder config` then"
         ));
     }
     output::line(format_args!("wrote {shown}:"));

@@ -84,7 +84,7 @@ fn next_config(error: &ConfigError) -> Option<ConfigError> {
         },
         ConfigError::EmptyPath { .. } => ConfigError::SameKey {
             first: "npm".into(),
-            second: "web".into(),
+            second: "tools".into(),
             key: "npm-linux-5f3e".parse().expect("it is a key"),
         },
         ConfigError::SameKey { .. } => return None,

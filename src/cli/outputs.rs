@@ -77,6 +77,12 @@ impl Outputs {
         }
     }
 
+    /// Says that there is nothing to tell of a cache that was expected.
+    pub(super) fn pass_over(&self, name: &str) {
+        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.retain(|cache| cache.name.as_deref() != Some(name));
+    }
+
     /// Ends the gathering: writes all, however the command ended, unless the user has
     /// stopped it. Gives back how it ended.
     pub(super) fn end<T>(self, session: &Session, ended: Result<T, Failure>) -> Result<T, Failure> {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use larder::compression;
+use larder::error::Error;
 use larder::files::WalkOptions;
 use larder::format::Lifetime;
 use larder::ids::Key;
+use larder::progress::Warning;
 use larder::repository::Repository;
 use larder::save::{SaveReport, SaveRequest, save};
 use larder::store::Metered;
@@ -119,7 +121,17 @@ fn save_caches(
     let done = caches::each(session, requests, |name, request, context| {
         let began = Instant::now();
         let counted = Arc::new(Metered::new(store.clone()));
-        let report = save(counted.clone(), &request, context)?;
+        let report = match save(counted.clone(), &request, context) {
+            // What may be missing is missing, all of it: a job that did not use the tool.
+            Err(Error::NothingThere(paths)) if request.allow_missing => {
+                for path in paths {
+                    context.progress.warn(Warning::NothingThere { path });
+                }
+                outputs.pass_over(name);
+                return Ok(());
+            }
+            result => result?,
+        };
         let saved = Saved::of(&report, request.dry_run);
         outputs.tell(Some(name), Fact::Saved(saved), began.elapsed());
         let requests = RequestsJson::asked(counted.requests());

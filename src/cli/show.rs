@@ -5,12 +5,12 @@ use larder::relpath::display;
 use larder::repository::Repository;
 use serde_json::{Value, json};
 
-use super::args;
 use super::entries::{letter, size};
 use super::exit::{Exit, Failure};
 use super::log::{self, Fields};
 use super::output::{self, bytes, things};
 use super::session::Session;
+use super::{args, caches};
 
 pub(super) fn run(session: &Session, arguments: &args::Show) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
@@ -24,6 +24,7 @@ pub(super) fn run(session: &Session, arguments: &args::Show) -> Result<Exit, Fai
             output::json(&json!({ "hit": "miss", "key": arguments.key, "scope": session.scope }));
         } else {
             log::info(None, format_args!("there is no cache for {}", arguments.key), &Fields::Note);
+            caches::hint_of_name(session, &arguments.key);
         }
         return Ok(Exit::Miss);
     };

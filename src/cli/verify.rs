@@ -6,11 +6,11 @@ use larder::ids::PackId;
 use larder::verify::{VerifyReport, VerifyRequest, verify};
 use serde_json::{Value, json};
 
-use super::args;
 use super::colors::{BAD, GOOD, NOTABLE};
 use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson, bytes, seconds, things};
 use super::session::Session;
+use super::{args, caches};
 
 pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, Failure> {
     let store = if arguments.repair {
@@ -57,6 +57,9 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
         }));
     } else {
         print(session, &report, &seconds(took));
+        for key in &report.missing_keys {
+            caches::hint_of_name(session, key);
+        }
         if let Some(repaired) = &repaired {
             print_repaired(session, repaired);
         }

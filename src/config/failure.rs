@@ -47,7 +47,8 @@ impl ConfigError {
             Self::Mistake(_) | Self::EmptyPath { .. } => Code::ConfigMistake,
             Self::NoSuchCache { .. } => Code::NoSuchCache,
             Self::NoCaches(_) => Code::NoCaches,
-            Self::SameKey { .. } | Self::SamePlace { .. } => Code::SamePlace,
+            Self::SamePlace { .. } => Code::SamePlace,
+            Self::SameKey { .. } => Code::SameKey,
         }
     }
 

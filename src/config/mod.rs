@@ -24,7 +24,7 @@ use toml::de::DeTable;
 
 pub(crate) use cache::Cache;
 pub(crate) use failure::ConfigError;
-use failure::Misfit;
+use failure::{Misfit, Mistake};
 pub(crate) use table::Written;
 use table::{Source, Table};
 
@@ -94,7 +94,9 @@ impl Config {
         let source = Source { path, text };
         let document = DeTable::parse(text).map_err(|error| {
             let range = error.span().unwrap_or(text.len()..text.len());
-            source.mistake(range, error.message())
+            let hint = hint(text, range.start, error.message());
+            let mistake = source.mistake(range, error.message());
+            hint.into_iter().fold(mistake, Mistake::hint)
         })?;
         let document = document.get_ref();
         let table = Table::new(source, document, None)?;
@@ -142,6 +144,16 @@ impl Config {
         let is_wanted = |cache: &&Cache| wanted.is_empty() || wanted.contains(cache.name.as_str());
         Ok(self.caches.iter().filter(is_wanted).collect())
     }
+}
+
+/// What to write instead of what is no TOML, where that is known.
+fn hint(text: &str, at: usize, why: &str) -> Option<&'static str> {
+    let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let line = text[begin..].lines().next().unwrap_or_default();
+    if line.contains("{{") {
+        return Some("put a template in single quotes: what is in them may have double quotes");
+    }
+    (why == "duplicate key").then_some("a [cache.NAME] and each of its settings stand there once")
 }
 
 /// A store, whose directory is relative to that of the file.

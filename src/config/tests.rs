@@ -190,6 +190,7 @@ fn mistakes_are_shown_with_what_was_meant() {
     error: larder.toml:4: duplicate key
       4 | [cache.npm]
         |        ^^^
+    hint: a [cache.NAME] and each of its settings stand there once
     "#);
     insta::assert_snapshot!(told("threads = 0\n"), @r#"
     error: larder.toml:1: threads must be 1 or more

@@ -145,6 +145,14 @@ impl Error {
             }
             Self::Name(_) => "use a shorter key or scope",
             Self::File(error) => error.hint()?,
+            Self::NothingThere(paths) if have(paths, '$') => {
+                "variables are not expanded: in larder.toml write ~ for the home directory, and \
+                 {{ env(\"NAME\") }} for others"
+            }
+            Self::NothingThere(paths) if have(paths, '*') => {
+                "paths are no globs: name a directory that holds all of them, and leave out the \
+                 rest by exclude"
+            }
             Self::NothingThere(_) => {
                 "make it before the save; `larder save --allow-missing` saves what is there"
             }
@@ -177,6 +185,10 @@ impl Error {
 
 /// How many of a list are named before the rest is counted.
 const NAMED: usize = 10;
+
+fn have(paths: &[PathBuf], sign: char) -> bool {
+    paths.iter().any(|path| path.to_string_lossy().contains(sign))
+}
 
 fn list(paths: &[PathBuf]) -> String {
     let named = paths.iter().take(NAMED).map(|path| shown(path));

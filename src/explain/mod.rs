@@ -100,6 +100,14 @@ pub(crate) fn explain(
             differences,
         });
     }
+    // Where one was made as the wanted key is, those of other caches tell nothing.
+    let by_template = |near: &Near| {
+        near.is_noted
+            && !near.differences.iter().any(|it| matches!(it, Difference::Template { .. }))
+    };
+    if explanation.nearest.iter().any(by_template) {
+        explanation.nearest.retain(by_template);
+    }
     Ok(explanation)
 }
 

@@ -29,6 +29,9 @@ pub(super) struct Ecosystem {
 pub(super) struct Place {
     /// The variable that says where it is.
     pub(super) variable: Option<&'static str>,
+    /// The variable that counts where that one is not set, and what follows its value;
+    /// the default stands for its value, too.
+    pub(super) second: Option<(&'static str, &'static str)>,
     /// What follows the variable's value, or the default's.
     pub(super) below: &'static str,
     /// Where it is on Linux.
@@ -40,7 +43,7 @@ pub(super) struct Place {
 }
 
 const fn at(default: &'static str) -> Place {
-    Place { variable: None, below: "", default, macos: None, is_beside_marker: false }
+    Place { variable: None, second: None, below: "", default, macos: None, is_beside_marker: false }
 }
 
 const fn by(variable: &'static str, default: &'static str) -> Place {
@@ -51,7 +54,21 @@ const fn beside(default: &'static str) -> Place {
     Place { is_beside_marker: true, ..at(default) }
 }
 
+/// A directory in the user's cache directory.
+const fn cached(variable: &'static str, name: &'static str) -> Place {
+    by(variable, "~/.cache").on_macos("~/Library/Caches").or("XDG_CACHE_HOME", name)
+}
+
 impl Place {
+    /// The same, where another variable says what it lies below.
+    const fn or(self, variable: &'static str, below: &'static str) -> Self {
+        Self { second: Some((variable, below)), ..self }
+    }
+
+    const fn moved_by(self, variable: &'static str) -> Self {
+        Self { variable: Some(variable), ..self }
+    }
+
     const fn below(self, below: &'static str) -> Self {
         Self { below, ..self }
     }
@@ -77,19 +94,24 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
             "To keep node_modules instead, name it here, and run `npm ci` only when",
             "`larder restore` did not find this very key: `npm ci` begins by deleting it.",
         ],
+        // Every run of npm adds to them.
+        excludes: &["_logs/", "_update-notifier-last-checked"],
         ..tool(
             "npm",
             "what npm downloaded",
             &["package-lock.json", "npm-shrinkwrap.json"],
-            &[by("npm_config_cache", "~/.npm")],
+            &[by("npm_config_cache", "~/.npm").or("NPM_CONFIG_CACHE", "")],
         )
     },
-    tool(
-        "pnpm",
-        "the store of pnpm",
-        &["pnpm-lock.yaml"],
-        &[at("~/.local/share/pnpm/store").on_macos("~/Library/pnpm/store")],
-    ),
+    Ecosystem {
+        notes: &["`pnpm store path` says where it is: on another disk than ~, that is elsewhere."],
+        ..tool(
+            "pnpm",
+            "the store of pnpm",
+            &["pnpm-lock.yaml"],
+            &[by("PNPM_HOME", "~/.local/share/pnpm").below("/store").on_macos("~/Library/pnpm")],
+        )
+    },
     tool(
         "yarn",
         "what yarn downloaded: of its versions 1, and 2 and later",
@@ -106,12 +128,7 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
         &["bun.lock", "bun.lockb"],
         &[by("BUN_INSTALL_CACHE_DIR", "~/.bun/install/cache")],
     ),
-    tool(
-        "deno",
-        "what deno downloaded",
-        &["deno.lock"],
-        &[by("DENO_DIR", "~/.cache/deno").on_macos("~/Library/Caches/deno")],
-    ),
+    tool("deno", "what deno downloaded", &["deno.lock"], &[cached("DENO_DIR", "/deno")]),
     tool(
         "cargo",
         "crates that cargo downloaded",
@@ -129,7 +146,12 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
             "If jobs build with other features, profiles or targets, let the key say so, such",
             "as by {{ env(\"CI_JOB_NAME\") }}.",
         ],
-        ..tool("target", "what cargo built", &["Cargo.lock"], &[beside("target")])
+        ..tool(
+            "target",
+            "what cargo built",
+            &["Cargo.lock"],
+            &[beside("target").moved_by("CARGO_TARGET_DIR")],
+        )
     },
     Ecosystem {
         hashed: &["**/go.sum", "**/go.mod"],
@@ -137,10 +159,7 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
             "go",
             "modules that go downloaded, and what it built",
             &["go.sum", "go.mod"],
-            &[
-                by("GOMODCACHE", "~/go/pkg/mod"),
-                by("GOCACHE", "~/.cache/go-build").on_macos("~/Library/Caches/go-build"),
-            ],
+            &[by("GOMODCACHE", "~/go").or("GOPATH", "/pkg/mod"), cached("GOCACHE", "/go-build")],
         )
     },
     tool(
@@ -188,37 +207,29 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
             "pip",
             "what pip downloaded and built",
             &["requirements*.txt"],
-            &[by("PIP_CACHE_DIR", "~/.cache/pip").on_macos("~/Library/Caches/pip")],
+            &[cached("PIP_CACHE_DIR", "/pip")],
         )
     },
     tool(
         "pipenv",
         "what pipenv downloaded",
         &["Pipfile.lock"],
-        &[
-            by("PIPENV_CACHE_DIR", "~/.cache/pipenv").on_macos("~/Library/Caches/pipenv"),
-            by("PIP_CACHE_DIR", "~/.cache/pip").on_macos("~/Library/Caches/pip"),
-        ],
+        &[cached("PIPENV_CACHE_DIR", "/pipenv"), cached("PIP_CACHE_DIR", "/pip")],
     ),
     tool(
         "poetry",
         "what Poetry downloaded, and its environments",
         &["poetry.lock"],
-        &[by("POETRY_CACHE_DIR", "~/.cache/pypoetry").on_macos("~/Library/Caches/pypoetry")],
+        &[cached("POETRY_CACHE_DIR", "/pypoetry")],
     ),
-    tool(
-        "pdm",
-        "what PDM downloaded",
-        &["pdm.lock"],
-        &[by("PDM_CACHE_DIR", "~/.cache/pdm").on_macos("~/Library/Caches/pdm")],
-    ),
+    tool("pdm", "what PDM downloaded", &["pdm.lock"], &[cached("PDM_CACHE_DIR", "/pdm")]),
     Ecosystem {
         notes: &["`uv cache prune --ci` before the save leaves out what is downloaded as fast."],
         ..tool(
             "uv",
             "what uv downloaded and built",
             &["uv.lock"],
-            &[by("UV_CACHE_DIR", "~/.cache/uv")],
+            &[by("UV_CACHE_DIR", "~/.cache").or("XDG_CACHE_HOME", "/uv")],
         )
     },
     Ecosystem {
@@ -234,7 +245,11 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
         "composer",
         "what Composer downloaded",
         &["composer.lock"],
-        &[by("COMPOSER_CACHE_DIR", "~/.cache/composer").on_macos("~/Library/Caches/composer")],
+        // Below its home, where there are no directories of XDG: as in containers.
+        &[
+            cached("COMPOSER_CACHE_DIR", "/composer"),
+            by("COMPOSER_HOME", "~/.composer").below("/cache"),
+        ],
     ),
     Ecosystem {
         hashed: &["**/packages.lock.json", "**/*.csproj", "**/*.fsproj", "**/*.vbproj"],
@@ -274,13 +289,14 @@ pub(super) const ECOSYSTEMS: [Ecosystem; 27] = [
         "terraform",
         "providers that terraform downloaded",
         &[".terraform.lock.hcl"],
-        &[by("TF_PLUGIN_CACHE_DIR", "~/.terraform.d/plugin-cache")],
+        // Without a variable or a setting there is none but in the directory itself.
+        &[by("TF_PLUGIN_CACHE_DIR", "~/.terraform.d/plugin-cache"), beside(".terraform/providers")],
     ),
     tool(
         "pre-commit",
         "environments of pre-commit's hooks",
         &[".pre-commit-config.yaml"],
-        &[by("PRE_COMMIT_HOME", "~/.cache/pre-commit")],
+        &[by("PRE_COMMIT_HOME", "~/.cache").or("XDG_CACHE_HOME", "/pre-commit")],
     ),
     tool(
         "conan",

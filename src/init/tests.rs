@@ -1,5 +1,7 @@
 //! Files that `larder init` writes are sound, whatever a repository holds.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::*;
@@ -54,9 +56,17 @@ fn what_is_written_for_each_tool_can_be_read_and_gives_keys() {
 }
 
 fn engine(directory: &Path, os: &'static str) -> crate::keys::Engine {
+    engine_with(directory, os, BTreeMap::new())
+}
+
+fn engine_with(
+    directory: &Path,
+    os: &'static str,
+    variables: BTreeMap<OsString, OsString>,
+) -> crate::keys::Engine {
     crate::keys::Engine::new(crate::keys::Surroundings {
         directory: directory.to_owned(),
-        variables: std::collections::BTreeMap::new(),
+        variables,
         now: std::time::SystemTime::UNIX_EPOCH,
         os,
         arch: "x86_64",
@@ -83,7 +93,9 @@ fn a_file_reads_as_a_person_would_write_it() {
     [cache.npm]
     key = 'npm-{{ os }}-{{ arch }}-{{ hash("**/package-lock.json") }}'
     restore-keys = ['npm-{{ os }}-{{ arch }}-']
-    paths = ['{{ env("npm_config_cache", default="~/.npm") }}']
+    paths = ['{{ env("npm_config_cache", default=env("NPM_CONFIG_CACHE", default="~/.npm")) }}']
+    exclude = ["_logs/", "_update-notifier-last-checked"]
+    allow-missing = true
 
     # cargo: crates that cargo downloaded.
     [cache.cargo]
@@ -111,11 +123,36 @@ fn a_file_reads_as_a_person_would_write_it() {
     key = 'go-{{ os }}-{{ arch }}-{{ hash("**/go.sum", "**/go.mod") }}'
     restore-keys = ['go-{{ os }}-{{ arch }}-']
     paths = [
-        '{{ env("GOMODCACHE", default="~/go/pkg/mod") }}',
-        '{{ env("GOCACHE", default=("~/Library/Caches/go-build" if os == "macos" else "~/.cache/go-build")) }}',
+        '{{ env("GOMODCACHE", default=env("GOPATH", default="~/go") ~ "/pkg/mod") }}',
+        '{{ env("GOCACHE", default=env("XDG_CACHE_HOME", default=("~/Library/Caches" if os == "macos" else "~/.cache")) ~ "/go-build") }}',
     ]
     allow-missing = true
     "#);
+}
+
+#[test]
+fn variables_that_move_a_tools_directory_count() {
+    let files = ["package-lock.json", "go.sum", "pnpm-lock.yaml", "Cargo.lock", "uv.lock"];
+    let top = directory(&files);
+    let config = config(top.path());
+    let check = |cache: &str, variable: &str, value: &str, expected: &str| {
+        let cache = config.caches.iter().find(|it| it.name == cache).unwrap();
+        let variables = [(variable.into(), value.into())].into();
+        let engine = engine_with(top.path(), "linux", variables);
+        assert_eq!(engine.render_text(&cache.paths[0].value).unwrap(), expected, "{variable}");
+    };
+    check("npm", "npm_config_cache", "/c/npm", "/c/npm");
+    // The name that most write, and that npm takes as well.
+    check("npm", "NPM_CONFIG_CACHE", "/c/npm", "/c/npm");
+    // As in the image golang.
+    check("go", "GOPATH", "/go", "/go/pkg/mod");
+    check("go", "GOMODCACHE", "/c/mod", "/c/mod");
+    check("go", "HOME", "/home/ci", "~/go/pkg/mod");
+    check("pnpm", "PNPM_HOME", "/pnpm", "/pnpm/store");
+    check("uv", "XDG_CACHE_HOME", "/c", "/c/uv");
+    check("uv", "UV_CACHE_DIR", "/c/of-uv", "/c/of-uv");
+    check("target", "CARGO_TARGET_DIR", "/c/target", "/c/target");
+    check("target", "HOME", "/home/ci", "target");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The text of a new larder.toml.
 
+use std::collections::BTreeSet;
+
 use super::ecosystems::{Ecosystem, Place};
 use super::search::Found;
 use crate::config::FILE_NAME;
@@ -55,10 +57,7 @@ fn cache(found: &Found) -> String {
     let mut paths: Vec<String> = vec![];
     for place in *places {
         if place.is_beside_marker {
-            paths.extend(found.directories.iter().map(|directory| match directory.as_str() {
-                "" => literal(place.default),
-                directory => literal(&format!("{directory}/{}", place.default)),
-            }));
+            paths.extend(beside(place, &found.directories));
         } else {
             paths.push(literal(&template(place)));
         }
@@ -68,30 +67,48 @@ fn cache(found: &Found) -> String {
         let globs: Vec<String> = excludes.iter().map(|glob| literal(glob)).collect();
         lines.push(list("exclude", &globs));
     }
-    if paths.len() > 1 {
-        // Not each version of a tool, nor each job, has all of them.
-        lines.push("allow-missing = true".to_owned());
-    }
+    // Not each version of a tool has all of them, and not each job uses each tool.
+    lines.push("allow-missing = true".to_owned());
     lines.join("\n") + "\n"
 }
 
-/// Where a place is, by its variable and the system.
+/// A place beside each marker. The variable that moves it moves all of them to one.
+fn beside(place: &Place, directories: &BTreeSet<String>) -> Vec<String> {
+    let joined = directories.iter().map(|directory| match directory.as_str() {
+        "" => place.default.to_owned(),
+        directory => format!("{directory}/{}", place.default),
+    });
+    match (place.variable, joined.collect::<Vec<String>>().as_slice()) {
+        (Some(variable), [only]) => {
+            vec![literal(&format!("{{{{ env(\"{variable}\", default=\"{only}\") }}}}"))]
+        }
+        (_, all) => all.iter().map(|path| literal(path)).collect(),
+    }
+}
+
+/// Where a place is, by its variables and the system.
 fn template(place: &Place) -> String {
-    let Place { variable, below, default, macos, .. } = place;
+    let Place { variable, second, below, default, macos, .. } = place;
+    let Some(variable) = variable else {
+        return match macos {
+            Some(macos) => format!("{{{{ {} }}}}{below}", choice(macos, default)),
+            None => format!("{default}{below}"),
+        };
+    };
     let default = match macos {
-        Some(macos) => format!("\"{macos}\" if os == \"macos\" else \"{default}\""),
+        Some(macos) => format!("({})", choice(macos, default)),
         None => format!("\"{default}\""),
     };
-    match (variable, macos) {
-        (Some(variable), None) => {
-            format!("{{{{ env(\"{variable}\", default={default}) }}}}{below}")
-        }
-        (Some(variable), Some(_)) => {
-            format!("{{{{ env(\"{variable}\", default=({default})) }}}}{below}")
-        }
-        (None, Some(_)) => format!("{{{{ {default} }}}}{below}"),
-        (None, None) => format!("{}{below}", place.default),
-    }
+    let default = match second {
+        Some((variable, "")) => format!("env(\"{variable}\", default={default})"),
+        Some((variable, tail)) => format!("env(\"{variable}\", default={default}) ~ \"{tail}\""),
+        None => default,
+    };
+    format!("{{{{ env(\"{variable}\", default={default}) }}}}{below}")
+}
+
+fn choice(macos: &str, linux: &str) -> String {
+    format!("\"{macos}\" if os == \"macos\" else \"{linux}\"")
 }
 
 /// A text as TOML has it, in the quotes that need no escapes.

@@ -561,7 +561,7 @@ mod tests {
                 "no file matches",
                 "  {{ hash('*.lock') }}",
                 "     ^^^^^^^^^^^^^^",
-                "hint: globs are relative to the working directory, and do not match what is ignored by git",
+                "hint: globs are relative to the working directory, in larder.toml to its own, and do not match what is ignored by git",
             ],
         );
         check_error(

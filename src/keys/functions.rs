@@ -91,7 +91,8 @@ pub(super) fn hash(
         }
         Err(NoHash::Nothing) => Err(Refusal::new(
             "no file matches",
-            "globs are relative to the working directory, and do not match what is ignored by git",
+            "globs are relative to the working directory, in larder.toml to its own, and do not \
+             match what is ignored by git",
         )),
     }
 }

@@ -251,6 +251,20 @@ impl RemoteErrorKind {
         }
     }
 
+    /// Whether it holds for the whole bucket, whatever object was asked for.
+    pub(super) fn is_of_the_bucket(self) -> bool {
+        matches!(
+            self,
+            Self::NoBucket
+                | Self::NoCredentials
+                | Self::RoleRefused
+                | Self::BadCredentials
+                | Self::Expired
+                | Self::WrongRegion
+                | Self::NotS3
+        )
+    }
+
     /// What this is called in JSON.
     pub fn name(self) -> &'static str {
         match self {

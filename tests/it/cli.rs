@@ -244,7 +244,7 @@ fn mistakes_have_hints() {
     "#);
     insta::assert_snapshot!(say("save tree"), @"
     2> error[L0108]: no key is given
-    2> hint: give --key, or name=… in --store; or let `larder init` write a larder.toml, whose caches have keys
+    2> hint: give --key, or name=… in --store; or run larder in a repository with a larder.toml, which `larder init` writes
     exit 2
     ");
     insta::assert_snapshot!(say("delete"), @r#"

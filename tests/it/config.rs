@@ -114,6 +114,7 @@ fn a_miss_is_explained() {
         let lines = run.stdout.lines().map(|line| {
             let words = line.split_whitespace().map(|word| match word {
                 word if word.ends_with(['0', '1', '2']) && word.len() < 3 => "N",
+                "second" => "seconds",
                 word => word,
             });
             words.collect::<Vec<_>>().join(" ")
@@ -256,7 +257,7 @@ fn mistyped_command_lines_are_told_with_what_was_meant() {
     "#);
     insta::assert_snapshot!(told(&["restore", "--no-config"]), @"
     error[L0108]: no key is given
-    hint: give --key, or name=… in --store; or let `larder init` write a larder.toml, whose caches have keys
+    hint: give --key, or name=… in --store; or run larder in a repository with a larder.toml, which `larder init` writes
     ");
     insta::assert_snapshot!(told(&["restore", "--store", "s4://bucket"]), @r#"
     error[L0112]: unknown scheme "s4" of a store
@@ -367,4 +368,95 @@ fn init_writes_a_file_that_works_and_replaces_none() {
     fs::remove_dir_all(sandbox.path("home/.npm")).unwrap();
     sandbox.larder(["restore"]).ok();
     assert_eq!(fs::read_to_string(sandbox.path("home/.npm/a")).unwrap(), "a");
+}
+
+#[test]
+fn caches_with_one_key_are_an_error_and_neither_is_saved() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.work("a")).unwrap();
+    fs::create_dir_all(sandbox.work("b")).unwrap();
+    let file = "[cache.a]\nkey = 'k'\npaths = ['a']\n[cache.b]\nkey = 'k'\npaths = ['b']\n";
+    fs::write(sandbox.work("larder.toml"), file).unwrap();
+    let run = sandbox.larder(["save"]).exits(2);
+    insta::assert_snapshot!(run.stderr, @r#"
+    error[L0317]: the caches "a" and "b" both have the key k
+    hint: a key holds one cache: begin that of "b" with its name
+    "#);
+    sandbox.larder(["restore"]).exits(2);
+    sandbox.larder(["lookup", "--key", "k"]).exits(3);
+    sandbox.larder(["save", "a"]).ok();
+}
+
+#[test]
+fn a_job_that_uses_one_tool_of_many_does_not_fail_by_what_init_wrote() {
+    let sandbox = Sandbox::new();
+    for file in ["work/package-lock.json", "work/go.sum", "work/web/Cargo.lock"] {
+        fs::create_dir_all(sandbox.path(file).parent().unwrap()).unwrap();
+        fs::write(sandbox.path(file), "1").unwrap();
+    }
+    sandbox.larder(["init"]).ok();
+    fs::create_dir_all(sandbox.path("home/.npm/_logs")).unwrap();
+    fs::write(sandbox.path("home/.npm/tarball"), "t").unwrap();
+    fs::write(sandbox.path("home/.npm/_logs/1.log"), "another in each run").unwrap();
+    let run = sandbox.larder(["save"]).ok().prints("npm: saved ").prints(": 1 file, 1 B");
+    assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
+    let expected = ["cargo: ", "go: ", "target: "];
+    for line in run.stderr.lines() {
+        let rest = line.strip_prefix("warning: ").unwrap_or_else(|| panic!("{line}"));
+        assert!(expected.iter().any(|name| rest.starts_with(name)), "{line}");
+    }
+    // What is asked for by name as well; a cache that must be there still is an error.
+    sandbox.larder(["save", "go"]).ok().says("go: there is nothing to save at");
+    sandbox.larder(["lookup", "go"]).exits(3);
+}
+
+#[test]
+fn a_cache_is_near_only_if_its_key_was_made_the_same_way() {
+    let sandbox = repository();
+    sandbox.larder(["save"]).ok();
+    fs::write(sandbox.work("package-lock.json"), "2").unwrap();
+    let run = sandbox.larder(["lookup", "npm", "--explain"]).ok();
+    assert_eq!(run.stdout.matches("near is ").count(), 1, "{}", run.stdout);
+    assert!(!run.stdout.contains("another template"), "{}", run.stdout);
+}
+
+#[test]
+fn a_cache_s_name_in_the_place_of_a_key_is_told() {
+    let sandbox = repository();
+    sandbox.larder(["save"]).ok();
+    let hint = "hint: npm is the name of a cache in larder.toml, and its key is now npm-344bca5";
+    for command in [["show", "npm"], ["du", "npm"], ["verify", "npm"]] {
+        sandbox.larder(command).exits(3).says(hint);
+    }
+    sandbox.larder(["diff", "npm", "tools"]).exits(3).says(hint);
+    sandbox.larder(["delete", "npm"]).ok().says(hint);
+    let run = sandbox.larder(["show", "nmp"]).exits(3);
+    assert!(!run.stderr.contains("hint"), "{}", run.stderr);
+}
+
+#[test]
+fn what_newcomers_write_is_answered_with_what_to_write() {
+    let sandbox = Sandbox::new();
+    let says = |file: &[u8], code: i32, hint: &str| {
+        fs::write(sandbox.work("larder.toml"), file).unwrap();
+        sandbox.larder(["save"]).exits(code).says(hint);
+    };
+    let quotes = "hint: put a template in single quotes";
+    says(b"[cache.a]\nkey = \"{{ hash(\"x\") }}\"\npaths = ['a']\n", 2, quotes);
+    says(b"[cache.a]\n[cache.a]\n", 2, "hint: a [cache.NAME] and each of its settings");
+    says(b"\xff\xfe[\0", 2, "hint: save it as UTF-8");
+    says(b"[cache.a]\nkey = 'k'\npaths = ['$HOME/.npm']\n", 1, "hint: variables are not expanded");
+    says(b"[cache.a]\nkey = 'k'\npaths = ['**/node_modules']\n", 1, "hint: paths are no globs");
+    let own = "in larder.toml to its own";
+    says(b"[cache.a]\nkey = '{{ hash(\"x\") }}'\npaths = ['a']\n", 2, own);
+}
+
+#[test]
+fn init_tells_which_file_its_own_takes_the_place_of() {
+    let sandbox = repository();
+    fs::create_dir_all(sandbox.work(".git")).unwrap();
+    let run = sandbox.larder(["init", "packages/b"]).ok();
+    assert!(run.stderr.contains("/packages/b it counts instead of "), "{}", run.stderr);
+    let run = sandbox.larder(["init", "--force"]).ok();
+    assert_eq!(run.stderr, "");
 }

@@ -62,7 +62,10 @@ fn nothing(_: &mut Command) {}
 fn no_bucket() {
     let Some(job) = Job::with_tree() else { return };
     let location = job.location().replace(&job.bucket.name, "nobody-made-this-one");
-    refused(&job, &location, nothing, 6, ["there is no such bucket", "create the bucket"]);
+    let told =
+        refused(&job, &location, nothing, 6, ["there is no such bucket", "create the bucket"]);
+    // The one that the error is about, and no object in it.
+    assert!(told.contains("s3://nobody-made-this-one"), "{told}");
 }
 
 #[test]

@@ -124,9 +124,14 @@ impl S3Store {
             let moved = attempts == 1 && self.follow(&failure);
             let wait = self.wait(&failure, attempts);
             if !moved && (wait.is_none() || self.rest(wait.unwrap_or_default()).await.is_err()) {
-                let object = object.to_string();
                 let elapsed = began.elapsed();
                 let kind = self.whose_credentials(failure.kind);
+                let object = match &kind {
+                    StoreErrorKind::Remote(error) if error.kind.is_of_the_bucket() => {
+                        self.config.to_string()
+                    }
+                    _ => object.to_string(),
+                };
                 return Err(StoreError { operation, object, attempts, elapsed, kind });
             }
         }
