@@ -83,11 +83,11 @@ fn packs_decide_what_manifests_leave_open() {
     let told: BTreeSet<String> =
         told.map(|change| change["path"].as_str().unwrap().to_owned()).collect();
     assert_eq!(told, changed);
-    let read = decided["requests"]["bytes_read"].as_u64().unwrap();
-    let stored = decided["new_chunks"]["stored_bytes"].as_u64().unwrap()
-        + decided["gone_chunks"]["stored_bytes"].as_u64().unwrap();
-    let manifests = unsure["requests"]["bytes_read"].as_u64().unwrap();
-    assert!(read <= manifests + stored, "{read} bytes read; {stored} are not shared");
+    // Neighbours of a pack are fetched together: there are a few packs, and some fifty
+    // chunks that are not shared.
+    let gets = |diff: &Value| diff["requests"]["get"].as_u64().unwrap();
+    let of_packs = gets(&decided) - gets(&unsure);
+    assert!((2..=8).contains(&of_packs), "{of_packs}");
 }
 
 #[test]
