@@ -64,9 +64,9 @@ for path in sys.argv[1:]:
     with open(path, encoding="utf-8") as source:
         compile(source.read(), path, "exec")
 PYTHON
-# That they compile and link, without the release profile's minutes for each.
-say "cargo bench --locked --no-run --profile dev"
-cargo bench --locked --no-run --profile dev --quiet
+# Tests and benches compile and link; at once, for that is what keeps all cores busy.
+say "cargo test --locked --all-targets --no-run"
+cargo test --locked --all-targets --no-run --quiet
 # Before the tests' own messages, which begin with the build.
 if [ -z "${LARDER_TEST_S3-}" ]; then
     say "sh tests/s3/server.sh start"

@@ -11,7 +11,7 @@ use crate::support::{
     Noise, Sandbox, assert_same, contents, listing, nanos_now, plant, run, stage_areas, wait, write,
 };
 
-const ROUNDS: u64 = 25;
+const ROUNDS: u64 = 20;
 const FILES: u64 = 2_000;
 
 /// The seed of this run; a failure is repeated with the one it printed.
