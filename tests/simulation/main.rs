@@ -45,7 +45,7 @@ use tally::Tally;
 use trees::Trees;
 
 /// Seeds of the normal suite.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 200;
 
 /// Tells a process that it is a worker: how many there are.
 const WORKERS: &str = "LARDER_SIM_WORKERS";
