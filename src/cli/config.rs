@@ -13,8 +13,8 @@ use super::args::Global;
 use super::caches::{self, Named};
 use super::exit::{Exit, Failure};
 use super::output;
-use super::session::{Session, cache_directory, surroundings};
-use super::settings::{self, Origin, Settings, Sourced};
+use super::session::{Session, surroundings};
+use super::settings::{Origin, Settings, Sourced};
 use crate::config::{Cache, Config, FILE_NAME};
 
 /// A line of what is shown: its name, its value, and where that came from.
@@ -32,11 +32,7 @@ impl Shown {
 
 /// What counts is known without a store.
 pub(super) fn prepare(global: Global) -> Result<Prepared, Failure> {
-    let around = surroundings()?;
-    let home = around.home.as_deref();
-    let config = settings::read_config(&global, &around.working_directory, home)?;
-    let caches = cache_directory();
-    let settings = Settings::resolve(&global, config.as_ref(), home, caches.as_deref())?;
+    let (config, settings) = Settings::of(&global, &surroundings()?)?;
     let session = Session::without_store(global)?;
     let work = move |session: &Session| run(session, config.as_ref(), &settings);
     Ok(Prepared { session, transfers: false, work: Box::new(work) })

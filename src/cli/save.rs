@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use larder::compression;
 use larder::error::Error;
-use larder::files::WalkOptions;
+use larder::files::{WalkOptions, WalkSource};
 use larder::format::Lifetime;
 use larder::ids::Key;
 use larder::progress::Warning;
@@ -22,6 +22,7 @@ use super::exit::{Exit, Failure};
 use super::output::{self, RequestsJson, bytes, count, seconds, things};
 use super::outputs::Outputs;
 use super::session::{CountedStore, Session};
+use crate::config::Written;
 use crate::explain::note;
 use crate::keys::Rendered;
 use crate::outputs::{Command, Fact, Saved};
@@ -189,7 +190,44 @@ fn request(
     key: Rendered,
 ) -> Result<SaveRequest, Failure> {
     let paths = arguments.paths.iter().map(std::path::PathBuf::as_path);
-    let globs = arguments.exclude.iter().map(String::as_str);
+    let sources = session.surroundings.mounts(paths);
+    by_flags(session, arguments, key, sources, &[], session.tier(&arguments.local_cache)?)
+}
+
+/// The same for a cache of the configuration file: flags add to what it says there, or
+/// take its place.
+fn request_of(
+    session: &Session,
+    arguments: &args::Save,
+    named: Named<'_>,
+    tier: Option<Arc<Tier>>,
+) -> Result<SaveRequest, Failure> {
+    let Named { cache, key, sources, .. } = named;
+    let mut request = by_flags(session, arguments, key, sources, &cache.exclude, tier)?;
+    if let Some(level) = arguments.compression_level.or(cache.compression_level) {
+        request.level = level;
+    }
+    request.lifetime = lifetime(arguments).unwrap_or(cache.lifetime);
+    request.walk.owner |= cache.owner;
+    request.walk.xattrs |= cache.xattrs;
+    request.if_absent |= cache.if_absent;
+    request.allow_missing |= cache.allow_missing;
+    request.skip_unreadable |= cache.skip_unreadable;
+    request.check_packs |= cache.check_packs;
+    Ok(request)
+}
+
+/// What the flags ask for, with these globs left out before theirs.
+fn by_flags(
+    session: &Session,
+    arguments: &args::Save,
+    key: Rendered,
+    sources: Vec<WalkSource>,
+    exclude: &[Written<String>],
+    tier: Option<Arc<Tier>>,
+) -> Result<SaveRequest, Failure> {
+    let written = exclude.iter().map(|written| written.value.as_str());
+    let globs = written.chain(arguments.exclude.iter().map(String::as_str));
     Ok(SaveRequest {
         walk: WalkOptions {
             exclude: excluded(globs)?,
@@ -204,42 +242,6 @@ fn request(
         reuse: !arguments.no_reuse,
         check_packs: arguments.check_packs,
         lifetime: lifetime(arguments).unwrap_or_default(),
-        annotation: note(&key),
-        refresh_after: session.refresh_after(),
-        records: session.records(&arguments.record),
-        tier: session.tier(&arguments.local_cache)?,
-        ..SaveRequest::new(session.scope.clone(), key.key, session.surroundings.mounts(paths))
-    })
-}
-
-/// The same for a cache of the configuration file: flags add to what it says there, or
-/// take its place.
-fn request_of(
-    session: &Session,
-    arguments: &args::Save,
-    named: Named<'_>,
-    tier: Option<Arc<Tier>>,
-) -> Result<SaveRequest, Failure> {
-    let Named { cache, key, sources, .. } = named;
-    let written = cache.exclude.iter().map(|written| written.value.as_str());
-    let globs = written.chain(arguments.exclude.iter().map(String::as_str));
-    Ok(SaveRequest {
-        walk: WalkOptions {
-            exclude: excluded(globs)?,
-            owner: arguments.owner || cache.owner,
-            xattrs: arguments.xattrs || cache.xattrs,
-        },
-        level: arguments
-            .compression_level
-            .or(cache.compression_level)
-            .unwrap_or(compression::DEFAULT_LEVEL),
-        if_absent: arguments.if_absent || cache.if_absent,
-        dry_run: arguments.dry_run,
-        allow_missing: arguments.allow_missing || cache.allow_missing,
-        skip_unreadable: arguments.skip_unreadable || cache.skip_unreadable,
-        reuse: !arguments.no_reuse,
-        check_packs: arguments.check_packs || cache.check_packs,
-        lifetime: lifetime(arguments).unwrap_or(cache.lifetime),
         annotation: note(&key),
         refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),

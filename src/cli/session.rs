@@ -59,11 +59,7 @@ pub(super) type CountedStore = Arc<Metered<Arc<dyn Store>>>;
 impl Session {
     /// The run that the flags, and else the configuration file, ask for.
     pub(super) fn open(mut global: Global) -> Result<Self, Failure> {
-        let Surroundings { working_directory, home, .. } = surroundings()?;
-        let config = settings::read_config(&global, &working_directory, home.as_deref())?;
-        let caches = cache_directory();
-        let settings =
-            Settings::resolve(&global, config.as_ref(), home.as_deref(), caches.as_deref())?;
+        let (config, settings) = Settings::of(&global, &surroundings()?)?;
         global.scope = Some(settings.scope.value);
         global.threads = settings.threads.value;
         global.timeout = settings.timeout.value;

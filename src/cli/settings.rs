@@ -6,11 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use larder::ids::Scope;
+use larder::mounts::Surroundings;
 use larder::store::StoreLocation;
 use larder::tier::TierLocation;
 
 use super::args::Global;
 use super::exit::Failure;
+use super::session::cache_directory;
 use crate::config::{self, Config, Written};
 
 /// Where a value came from.
@@ -58,7 +60,7 @@ pub(super) struct Settings {
 pub(super) const LOCAL_CACHE: &str = "LARDER_LOCAL_CACHE";
 
 /// The configuration file that counts, if there is one.
-pub(super) fn read_config(
+fn read_config(
     global: &Global,
     working_directory: &Path,
     home: Option<&Path>,
@@ -76,8 +78,19 @@ pub(super) fn default_scope() -> Scope {
 }
 
 impl Settings {
-    /// Those of a run; `caches` is where this user's caches lie.
-    pub(super) fn resolve(
+    /// Those of a run, and the configuration file that they come from, if there is one.
+    pub(super) fn of(
+        global: &Global,
+        around: &Surroundings,
+    ) -> Result<(Option<Config>, Self), Failure> {
+        let home = around.home.as_deref();
+        let config = read_config(global, &around.working_directory, home)?;
+        let settings = Self::resolve(global, config.as_ref(), home, cache_directory().as_deref())?;
+        Ok((config, settings))
+    }
+
+    /// The same for a file that was read; `caches` is where this user's caches lie.
+    fn resolve(
         global: &Global,
         config: Option<&Config>,
         home: Option<&Path>,
