@@ -91,9 +91,7 @@ fn the_region_of_the_bucket_is_found() {
     let signed_for = |region: &str| {
         let scope = format!("/{region}/s3/");
         let names = |value: &str| value.contains(&scope);
-        log.iter()
-            .filter(|entry| entry.request.header("authorization").is_some_and(names))
-            .count()
+        log.iter().filter(|entry| entry.request.header("authorization").is_some_and(names)).count()
     };
     assert!(signed_for("us-east-1") >= 1, "{}", lines(&log));
     assert!(signed_for("eu-west-3") >= 1, "{}", lines(&log));
