@@ -243,6 +243,8 @@ fn by_flags(
         check_packs: arguments.check_packs,
         lifetime: lifetime(arguments).unwrap_or_default(),
         annotation: note(&key),
+        fallback_scopes: session.fallback_scopes.clone(),
+        trusted_scopes: session.trusted_scopes.clone(),
         refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),
         tier,

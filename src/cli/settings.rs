@@ -9,6 +9,7 @@ use larder::ids::Scope;
 use larder::mounts::Surroundings;
 use larder::store::StoreLocation;
 use larder::tier::TierLocation;
+use larder::trust::ScopePattern;
 
 use super::args::Global;
 use super::exit::Failure;
@@ -47,6 +48,8 @@ impl<T> Sourced<T> {
 pub(super) struct Settings {
     pub(super) store: Sourced<StoreLocation>,
     pub(super) scope: Sourced<Scope>,
+    pub(super) fallback_scopes: Sourced<Vec<Scope>>,
+    pub(super) trusted_scopes: Sourced<Vec<ScopePattern>>,
     /// `None`: chunks are not kept on this machine.
     pub(super) local_cache: Sourced<Option<TierLocation>>,
     /// `None`: one per core.
@@ -105,6 +108,8 @@ impl Settings {
             (None, None) => return Err(Failure::NoCacheDirectory),
         };
         let scope = config.and_then(|file| file.scope.as_ref());
+        let fallbacks = config.and_then(|file| file.fallback_scopes.as_ref());
+        let trusted = config.and_then(|file| file.trusted_scopes.as_ref());
         let threads = config.and_then(|file| file.threads.as_ref());
         let timeout = config.and_then(|file| file.timeout.as_ref());
         let ignored = config.and_then(|file| file.ignore_error.as_ref());
@@ -112,6 +117,8 @@ impl Settings {
             store: Sourced { value: store, origin },
             scope: layer(global, "scope", global.scope.clone(), scope)
                 .map(|scope| scope.unwrap_or_else(default_scope)),
+            fallback_scopes: list(global, "fallback_scopes", &global.fallback_scopes, fallbacks),
+            trusted_scopes: list(global, "trusted_scopes", &global.trusted_scopes, trusted),
             local_cache: local_cache(config, home)?,
             threads: layer(global, "threads", global.threads, threads),
             timeout: layer(global, "timeout", global.timeout, timeout),
@@ -135,6 +142,17 @@ fn layer<T: Clone>(
         }
         (None, None) => Sourced::new(None, Origin::Default),
     }
+}
+
+/// The same of a list, of which one that is empty was not given.
+fn list<T: Clone>(
+    global: &Global,
+    id: &str,
+    given: &[T],
+    written: Option<&Written<Vec<T>>>,
+) -> Sourced<Vec<T>> {
+    let given = (!given.is_empty()).then(|| given.to_vec());
+    layer(global, id, given, written).map(Option::unwrap_or_default)
 }
 
 /// The same where only some commands have the flag.

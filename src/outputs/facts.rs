@@ -91,6 +91,8 @@ pub(crate) struct Found {
     pub(crate) kind: Kind,
     /// The key that was found.
     pub(crate) key: Option<String>,
+    /// The scope that it was found in.
+    pub(crate) scope: Option<String>,
 }
 
 /// What a restore moved, and what it did not have to, in bytes.
@@ -126,6 +128,7 @@ impl From<&RestoreReport> for Fact {
             found: Found {
                 kind: report.hit.into(),
                 key: report.key.as_ref().map(ToString::to_string),
+                scope: report.scope.as_ref().map(ToString::to_string),
             },
             amounts: Amounts {
                 files: report.raw_bytes,

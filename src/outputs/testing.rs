@@ -16,7 +16,11 @@ pub(super) fn restored(caches: &[Sought<'_>]) -> Done {
         name: name.map(str::to_owned),
         key: (*key).to_owned(),
         fact: found.map(|(kind, key)| Fact::Restored {
-            found: Found { kind, key: (kind > Kind::Miss).then(|| key.to_owned()) },
+            found: Found {
+                kind,
+                key: (kind > Kind::Miss).then(|| key.to_owned()),
+                scope: (kind > Kind::Miss).then(|| "org/app".to_owned()),
+            },
             amounts: match kind {
                 Kind::Failed | Kind::Miss => Amounts::default(),
                 Kind::Prefix | Kind::Exact => {

@@ -78,8 +78,9 @@ impl Done {
     }
 
     fn of(&self, cache: &Cache) -> Vec<Value> {
-        let Found { kind, key } = cache.found();
-        let keys = Some((cache.key.as_str(), key.unwrap_or_default()));
+        let Found { kind, key, scope } = cache.found();
+        let matched = (key.unwrap_or_default(), scope.unwrap_or_default());
+        let keys = Some((cache.key.as_str(), matched));
         match self.command {
             Command::Save => saved(cache.saved(), Some(&cache.key), cache.took),
             Command::Lookup => found(kind, keys),
@@ -92,14 +93,17 @@ impl Done {
     }
 }
 
-fn found(kind: Kind, keys: Option<(&str, String)>) -> Vec<Value> {
+/// How a key was found; of one cache also the key that was looked for first, and key and
+/// scope that were found.
+fn found(kind: Kind, keys: Option<(&str, (String, String))>) -> Vec<Value> {
     let mut values = vec![
         Value::deciding("cache-hit", &(kind == Kind::Exact)),
         Value::deciding("cache-hit-kind", kind.name()),
     ];
-    if let Some((primary, matched)) = keys {
+    if let Some((primary, (key, scope))) = keys {
         values.push(Value::new("cache-primary-key", primary));
-        values.push(Value::deciding("cache-matched-key", &matched));
+        values.push(Value::deciding("cache-matched-key", &key));
+        values.push(Value::new("cache-matched-scope", &scope));
     }
     values
 }
@@ -149,6 +153,7 @@ mod tests {
         cache-hit-kind=prefix
         cache-primary-key=npm-2
         cache-matched-key=npm-1
+        cache-matched-scope=org/app
         cache-bytes=1000
         cache-fetched-bytes=100
         cache-local-bytes=20
@@ -191,7 +196,7 @@ mod tests {
         a-b-cache-hit-kind=failed
         a-b-cache-matched-key=
         ");
-        assert_eq!(done.values(Names::Hyphened, Extent::All).len(), 8 + 2 * 10);
+        assert_eq!(done.values(Names::Hyphened, Extent::All).len(), 8 + 2 * 11);
     }
 
     #[test]

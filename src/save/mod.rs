@@ -32,6 +32,7 @@ use crate::repository::{REFRESH_AFTER, StoredManifest};
 use crate::store::Store;
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
+use crate::trust::TrustedScopes;
 pub use copy::{Copied, CopyRequest, copy, find_whole};
 use open::{Near, is_there, open_and_read_near};
 use publish::{publish, refresh};
@@ -47,6 +48,12 @@ pub struct SaveRequest {
     pub scope: Scope,
     /// The name to save under.
     pub key: Key,
+    /// Other scopes whose caches are looked at for chunks, before the index is: those
+    /// that the job restores from.
+    pub fallback_scopes: Vec<Scope>,
+    /// Scopes whose savers believe only each other as to which chunks the store has. A
+    /// save of any other scope believes everybody.
+    pub trusted_scopes: TrustedScopes,
     /// What to save: sorted, not overlapping.
     pub sources: Vec<WalkSource>,
     /// What to record of it.
@@ -90,6 +97,8 @@ impl SaveRequest {
         Self {
             scope,
             key,
+            fallback_scopes: vec![],
+            trusted_scopes: TrustedScopes::default(),
             sources,
             walk: WalkOptions::default(),
             level: compression::DEFAULT_LEVEL,
@@ -105,6 +114,11 @@ impl SaveRequest {
             records: None,
             tier: None,
         }
+    }
+
+    /// The only scopes that this save believes; `None`: all.
+    fn believed(&self) -> Option<&TrustedScopes> {
+        self.trusted_scopes.believed_in(&self.scope)
     }
 }
 
@@ -207,7 +221,7 @@ fn save_once(
     report_left_out(&mut walked, request, context)?;
 
     let known = if request.reuse {
-        KnownChunks::of(own.iter().chain(&near), view.for_index())
+        KnownChunks::of(own.iter().chain(&near), view.for_index(request.believed()))
     } else {
         KnownChunks::nothing()
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::SaveRequest;
 use super::settle::View;
 use crate::error::Error;
+use crate::ids::Scope;
 use crate::index::near_manifests;
 use crate::progress::Context;
 use crate::repository::{Repository, StoredManifest};
@@ -16,6 +17,16 @@ pub(super) fn is_there(store: &Arc<dyn Store>, request: &SaveRequest) -> Result<
         Some(repository) => repository.has_manifest(&request.scope, &request.key),
         None => Ok(false),
     }
+}
+
+/// The other scopes whose manifests tell what the store has: those that the save's
+/// own scope believes.
+fn fallbacks(request: &SaveRequest) -> Vec<Scope> {
+    let believed = request.believed();
+    let is_believed = |scope: &&Scope| {
+        **scope != request.scope && believed.is_none_or(|trusted| trusted.has(scope))
+    };
+    request.fallback_scopes.iter().filter(is_believed).cloned().collect()
 }
 
 /// A store, and what its manifests tell of the chunks that it has.
@@ -54,7 +65,7 @@ pub(super) fn open_and_read_near(
     // After the manifest of the key, which may be what this save relies on.
     let state = repository.gc_state()?.state;
     let (own, near) = if request.reuse {
-        near_manifests(&repository, own, scope, key, context)?
+        near_manifests(&repository, own, (scope, key), &fallbacks(request), context)?
     } else {
         (None, vec![])
     };
