@@ -29,6 +29,9 @@ impl Command {
 pub(crate) struct Done {
     pub(crate) command: Command,
     pub(crate) caches: Vec<Cache>,
+    /// Whether keys were looked for in several scopes, so that the one that had them is
+    /// worth a word.
+    pub(crate) tells_scopes: bool,
     /// How long all of it took.
     pub(crate) took: Duration,
 }

@@ -30,7 +30,7 @@ pub(super) fn restored(caches: &[Sought<'_>]) -> Done {
         }),
         took: TOOK,
     });
-    Done { command: Command::Restore, caches: caches.collect(), took: ALL_TOOK }
+    done(Command::Restore, caches.collect())
 }
 
 /// A save of caches: name, key, and whether it went well.
@@ -48,5 +48,9 @@ pub(super) fn saved(caches: &[(&str, &str, bool)]) -> Done {
         fact: is_saved.then_some(Fact::Saved(saved)),
         took: TOOK,
     });
-    Done { command: Command::Save, caches: caches.collect(), took: ALL_TOOK }
+    done(Command::Save, caches.collect())
+}
+
+fn done(command: Command, caches: Vec<Cache>) -> Done {
+    Done { command, caches, tells_scopes: false, took: ALL_TOOK }
 }

@@ -79,7 +79,8 @@ impl Done {
 
     fn of(&self, cache: &Cache) -> Vec<Value> {
         let Found { kind, key, scope } = cache.found();
-        let matched = (key.unwrap_or_default(), scope.unwrap_or_default());
+        let scope = self.tells_scopes.then(|| scope.unwrap_or_default());
+        let matched = (key.unwrap_or_default(), scope);
         let keys = Some((cache.key.as_str(), matched));
         match self.command {
             Command::Save => saved(cache.saved(), Some(&cache.key), cache.took),
@@ -95,7 +96,7 @@ impl Done {
 
 /// How a key was found; of one cache also the key that was looked for first, and key and
 /// scope that were found.
-fn found(kind: Kind, keys: Option<(&str, (String, String))>) -> Vec<Value> {
+fn found(kind: Kind, keys: Option<(&str, (String, Option<String>))>) -> Vec<Value> {
     let mut values = vec![
         Value::deciding("cache-hit", &(kind == Kind::Exact)),
         Value::deciding("cache-hit-kind", kind.name()),
@@ -103,7 +104,7 @@ fn found(kind: Kind, keys: Option<(&str, (String, String))>) -> Vec<Value> {
     if let Some((primary, (key, scope))) = keys {
         values.push(Value::new("cache-primary-key", primary));
         values.push(Value::deciding("cache-matched-key", &key));
-        values.push(Value::new("cache-matched-scope", &scope));
+        values.extend(scope.map(|scope| Value::new("cache-matched-scope", &scope)));
     }
     values
 }
@@ -153,7 +154,6 @@ mod tests {
         cache-hit-kind=prefix
         cache-primary-key=npm-2
         cache-matched-key=npm-1
-        cache-matched-scope=org/app
         cache-bytes=1000
         cache-fetched-bytes=100
         cache-local-bytes=20
@@ -196,7 +196,7 @@ mod tests {
         a-b-cache-hit-kind=failed
         a-b-cache-matched-key=
         ");
-        assert_eq!(done.values(Names::Hyphened, Extent::All).len(), 8 + 2 * 11);
+        assert_eq!(done.values(Names::Hyphened, Extent::All).len(), 8 + 2 * 10);
     }
 
     #[test]
@@ -238,5 +238,18 @@ mod tests {
         let mut done = restored(&[(None, "k", None)]);
         done.command = Command::Lookup;
         assert_eq!(done.values(Names::Environment, Extent::All).len(), 4);
+    }
+
+    #[test]
+    fn the_scope_is_told_where_there_are_several() {
+        let mut done = restored(&[(None, "npm-2", Some((Kind::Prefix, "npm-1")))]);
+        (done.command, done.tells_scopes) = (Command::Lookup, true);
+        insta::assert_snapshot!(shown(&done, Names::Environment, Extent::Totals), @"
+        CACHE_HIT=false
+        CACHE_HIT_KIND=prefix
+        CACHE_PRIMARY_KEY=npm-2
+        CACHE_MATCHED_KEY=npm-1
+        CACHE_MATCHED_SCOPE=org/app
+        ");
     }
 }

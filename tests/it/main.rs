@@ -25,3 +25,4 @@ mod repair;
 mod soak;
 mod support;
 mod tier;
+mod trust;
