@@ -115,8 +115,8 @@ fn save_caches(
     });
     let requests = requests.collect::<Result<Vec<_>, Failure>>()?;
     let store = store(session, arguments.dry_run)?;
-    if !arguments.dry_run {
-        // Before they all make it.
+    if !arguments.dry_run && Repository::open(store.clone())?.is_none() {
+        // Before they all make it; and a job may have no right to, and no need.
         Repository::create(store.clone())?;
     }
     let done = caches::each(session, requests, |name, request, context| {
