@@ -72,6 +72,7 @@ pub mod store;
 pub mod store_time;
 mod sync;
 pub mod tier;
+pub mod trust;
 mod upload;
 pub mod usage;
 pub mod verify;

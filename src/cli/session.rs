@@ -11,10 +11,11 @@ use larder::mounts::Surroundings;
 use larder::progress::{Context, Progress, Warning};
 use larder::records::Records;
 use larder::repository::{Access, REFRESH_AFTER};
-use larder::restore::Selection;
+use larder::restore::{Selection, scopes};
 use larder::secrets::Keys;
 use larder::store::{InvalidLocation, Metered, Patience, S3Config, S3Store, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
+use larder::trust::TrustedScopes;
 
 use super::args::{self, Global, KeyText, LocalCache, Record};
 use super::exit::{Exit, Failure};
@@ -30,6 +31,8 @@ use crate::keys::{self, Engine, Rendered};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) scope: Scope,
+    pub(super) fallback_scopes: Vec<Scope>,
+    pub(super) trusted_scopes: TrustedScopes,
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) verbose: u8,
@@ -64,6 +67,8 @@ impl Session {
     pub(super) fn open(mut global: Global) -> Result<Self, Failure> {
         let (config, settings) = Settings::of(&global, &surroundings()?)?;
         global.scope = Some(settings.scope.value);
+        global.fallback_scopes = settings.fallback_scopes.value;
+        global.trusted_scopes = settings.trusted_scopes.value;
         global.threads = settings.threads.value;
         global.timeout = settings.timeout.value;
         global.ignore_error = Some(settings.ignore_error.value);
@@ -108,6 +113,8 @@ impl Session {
         }
         Ok(Self {
             scope: global.scope.unwrap_or_else(settings::default_scope),
+            fallback_scopes: global.fallback_scopes,
+            trusted_scopes: TrustedScopes::new(global.trusted_scopes),
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
@@ -158,6 +165,11 @@ impl Session {
     pub(super) fn selection(&self, given: &Path) -> Selection {
         let source = self.surroundings.locate(given);
         Selection { anchor: source.anchor, path: source.path, given: given.to_owned() }
+    }
+
+    /// The scopes to look for a key in, in order.
+    pub(super) fn scopes(&self) -> Vec<&Scope> {
+        scopes(&self.scope, &self.fallback_scopes)
     }
 
     /// The store's location, without secrets.

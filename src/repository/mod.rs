@@ -80,6 +80,10 @@ pub struct ListedPack {
 pub struct ListedDelta {
     /// The epoch that its name says.
     pub epoch: u64,
+    /// The scope of the save that left it, by its name.
+    pub scope: Scope,
+    /// Its id, which tells its age among those of its epoch.
+    pub id: DeltaId,
     /// Bytes of the delta itself.
     pub len: u64,
     /// Its object.
@@ -373,27 +377,27 @@ impl Repository {
         Ok(())
     }
 
-    /// Tells every saver of the store about new chunks.
+    /// Tells every saver of the store about new chunks of a save in this scope.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn put_delta(&self, delta: &IndexDelta) -> Result<u64, Error> {
+    pub fn put_delta(&self, scope: &Scope, delta: &IndexDelta) -> Result<u64, Error> {
         let bytes = Bytes::from(delta.encode());
         let len = bytes.len() as u64;
-        let object = Layout::delta(delta.epoch, DeltaId::generate());
+        let object = Layout::delta(delta.epoch, scope, DeltaId::generate());
         self.store.put(&object, bytes, PutMode::Create)?;
         Ok(len)
     }
 
-    /// The index deltas of this and later epochs, the oldest first.
+    /// The index deltas of this and later epochs, the oldest epoch first.
     ///
     /// # Errors
     /// Those of the store.
     pub fn list_deltas(&self, since: u64) -> Result<Vec<ListedDelta>, Error> {
         let after = (since > 0).then(|| Layout::before_deltas_of(since));
         let listed = |object: ObjectMeta| {
-            let (epoch, _) = Layout::parse_delta(&object.key)?;
-            Some(ListedDelta { epoch, len: object.len, object: object.key })
+            let (epoch, scope, id) = Layout::parse_delta(&object.key)?;
+            Some(ListedDelta { epoch, scope, id, len: object.len, object: object.key })
         };
         Ok(self.list_as(Layout::deltas(), after, listed)?)
     }
@@ -490,7 +494,7 @@ impl Repository {
 fn was_flushed(key: &ObjectKey) -> bool {
     *key == Layout::gc_marks()
         || Layout::parse_table(key).is_some()
-        || Layout::parse_delta(key).is_some_and(|(epoch, _)| epoch > 0)
+        || Layout::parse_delta(key).is_some_and(|(epoch, ..)| epoch > 0)
 }
 
 /// After which key the listing of packs goes on, and before which it ends.

@@ -31,6 +31,7 @@ use crate::records::Records;
 use crate::repository::{Access, REFRESH_AFTER, StoredManifest};
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
+use crate::trust::TrustedScopes;
 pub use copy::{Copied, CopyRequest, copy, find_whole};
 use open::{Near, is_there, open_and_read_near};
 use publish::{publish, refresh};
@@ -46,6 +47,12 @@ pub struct SaveRequest {
     pub scope: Scope,
     /// The name to save under.
     pub key: Key,
+    /// Other scopes whose caches are looked at for chunks, before the index is: those
+    /// that the job restores from.
+    pub fallback_scopes: Vec<Scope>,
+    /// Scopes whose savers believe only each other as to which chunks the store has. A
+    /// save of any other scope believes everybody.
+    pub trusted_scopes: TrustedScopes,
     /// What to save: sorted, not overlapping.
     pub sources: Vec<WalkSource>,
     /// What to record of it.
@@ -89,6 +96,8 @@ impl SaveRequest {
         Self {
             scope,
             key,
+            fallback_scopes: vec![],
+            trusted_scopes: TrustedScopes::default(),
             sources,
             walk: WalkOptions::default(),
             level: compression::DEFAULT_LEVEL,
@@ -104,6 +113,11 @@ impl SaveRequest {
             records: None,
             tier: None,
         }
+    }
+
+    /// The only scopes that this save believes; `None`: all.
+    fn believed(&self) -> Option<&TrustedScopes> {
+        self.trusted_scopes.believed_in(&self.scope)
     }
 }
 
@@ -210,7 +224,8 @@ fn save_once(
     report_left_out(&mut walked, request, context)?;
 
     let known = if request.reuse {
-        KnownChunks::of(own.iter().chain(&near), view.for_index())
+        let view = view.for_index(request.believed(), access.keys.requires_signature());
+        KnownChunks::of(own.iter().chain(&near), view)
     } else {
         KnownChunks::nothing()
     };

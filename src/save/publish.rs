@@ -23,7 +23,8 @@ pub(super) fn publish(
     let (delta, settled) = std::thread::scope(|threads| {
         let delta = threads.spawn(|| match uploaded.chunks.rows() {
             [] => Ok(0),
-            _ => repository.put_delta(&IndexDelta { epoch, chunks: uploaded.chunks }),
+            _ => repository
+                .put_delta(&manifest.scope, &IndexDelta { epoch, chunks: uploaded.chunks }),
         });
         let settled = is_settled(repository, manifest, context);
         (delta.join().expect("putting a delta does not panic"), settled)
