@@ -61,11 +61,14 @@ fn run(session: &Session, config: Option<&Config>, settings: &Settings) -> Resul
     failed.map_or(Ok(Exit::Success), Err)
 }
 
-fn rows(settings: &Settings) -> [Shown; 6] {
-    let Settings { store, scope, local_cache, threads, timeout, ignore_error } = settings;
+fn rows(settings: &Settings) -> [Shown; 9] {
+    let Settings { store, scope, local_cache, threads, timeout, ignore_error, .. } = settings;
+    let Settings { fallback_scopes, trusted_scopes, require_signature, .. } = settings;
     [
         Shown::new("store", store, ToString::to_string),
         Shown::new("scope", scope, ToString::to_string),
+        Shown::new("fallback-scopes", fallback_scopes, |it| listed(it)),
+        Shown::new("trusted-scopes", trusted_scopes, |it| listed(it)),
         Shown::new("local-cache", local_cache, |it| match it {
             Some(it) => format!("{}:{}", it.directory.display(), it.size),
             None => "none".to_owned(),
@@ -79,7 +82,18 @@ fn rows(settings: &Settings) -> [Shown; 6] {
             None => "none".to_owned(),
         }),
         Shown::new("ignore-error", ignore_error, ToString::to_string),
+        Shown::new("require-signature", require_signature, |keys| match keys.as_slice() {
+            [] => "none".to_owned(),
+            keys => keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        }),
     ]
+}
+
+fn listed(values: &[impl ToString]) -> String {
+    match values {
+        [] => "none".to_owned(),
+        values => values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// Where a value came from, in words.

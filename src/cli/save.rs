@@ -84,13 +84,13 @@ pub(super) fn carry_out(
     others: Vec<Key>,
 ) -> Result<SaveReport, Failure> {
     let store = store(session, request.dry_run)?;
-    let report = save(store.clone(), &request, session.context())?;
+    let report = save(session.access(&store), &request, session.context())?;
     // The same under the other names: the store has all chunks by now, and the
     // stat record knows the files.
     let first = request.key.clone();
     for key in others {
         request.key = key;
-        save(store.clone(), &request, session.context())?;
+        save(session.access(&store), &request, session.context())?;
     }
     request.key = first;
     session.tell_lack(&store);
@@ -115,9 +115,9 @@ fn save_caches(
     });
     let requests = requests.collect::<Result<Vec<_>, Failure>>()?;
     let store = store(session, arguments.dry_run)?;
-    if !arguments.dry_run {
-        // Before they all make it.
-        Repository::create(store.clone())?;
+    if !arguments.dry_run && Repository::open(session.access(&store))?.is_none() {
+        // Before they all make it; and a job may have no right to, and no need.
+        Repository::create(session.access(&store))?;
     }
     let done = caches::each(session, requests, |name, request, context| {
         let began = Instant::now();
@@ -243,6 +243,8 @@ fn by_flags(
         check_packs: arguments.check_packs,
         lifetime: lifetime(arguments).unwrap_or_default(),
         annotation: note(&key),
+        fallback_scopes: session.fallback_scopes.clone(),
+        trusted_scopes: session.trusted_scopes.clone(),
         refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),
         tier,

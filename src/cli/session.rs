@@ -10,16 +10,19 @@ use larder::ids::Scope;
 use larder::mounts::Surroundings;
 use larder::progress::{Context, Progress, Warning};
 use larder::records::Records;
-use larder::repository::REFRESH_AFTER;
-use larder::restore::Selection;
+use larder::repository::{Access, REFRESH_AFTER};
+use larder::restore::{Selection, scopes};
+use larder::secrets::Keys;
 use larder::store::{InvalidLocation, Metered, Patience, S3Config, S3Store, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
+use larder::trust::TrustedScopes;
 
 use super::args::{self, Global, KeyText, LocalCache, Record};
 use super::exit::{Exit, Failure};
 use super::log::{self, Fields};
 use super::output::{self, RequestsJson};
 use super::progress::Display;
+use super::secrets;
 use super::settings::{self, Origin, Settings};
 use crate::config::Config;
 use crate::keys::{self, Engine, Rendered};
@@ -28,11 +31,14 @@ use crate::keys::{self, Engine, Rendered};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) scope: Scope,
+    pub(super) fallback_scopes: Vec<Scope>,
+    pub(super) trusted_scopes: TrustedScopes,
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) verbose: u8,
     pub(super) ignore_error: bool,
     pub(super) surroundings: Surroundings,
+    keys: Arc<Keys>,
     /// The configuration file, for commands that go by one.
     config: Option<Config>,
     /// Whether the store is that of the file.
@@ -61,9 +67,12 @@ impl Session {
     pub(super) fn open(mut global: Global) -> Result<Self, Failure> {
         let (config, settings) = Settings::of(&global, &surroundings()?)?;
         global.scope = Some(settings.scope.value);
+        global.fallback_scopes = settings.fallback_scopes.value;
+        global.trusted_scopes = settings.trusted_scopes.value;
         global.threads = settings.threads.value;
         global.timeout = settings.timeout.value;
         global.ignore_error = Some(settings.ignore_error.value);
+        global.require_signature = settings.require_signature.value;
         let has_store_of_file = matches!(settings.store.origin, Origin::File(_));
         let session = Self::open_at(settings.store.value, global)?;
         Ok(Self { config, has_store_of_file, ..session })
@@ -83,6 +92,7 @@ impl Session {
         // Fails only if the pool exists already, and nothing ran yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         let surroundings = surroundings()?;
+        let keys = Arc::new(secrets::keys(&global)?);
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signals(&stop);
         let timed_out = Arc::new(AtomicBool::new(false));
@@ -103,11 +113,14 @@ impl Session {
         }
         Ok(Self {
             scope: global.scope.unwrap_or_else(settings::default_scope),
+            fallback_scopes: global.fallback_scopes,
+            trusted_scopes: TrustedScopes::new(global.trusted_scopes),
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
             ignore_error,
             surroundings,
+            keys,
             config: None,
             has_store_of_file: false,
             location,
@@ -133,6 +146,11 @@ impl Session {
         Ok(Arc::new(Metered::new(store)))
     }
 
+    /// A store with the keys of this run.
+    pub(super) fn access(&self, store: &CountedStore) -> Access {
+        Access::new(Arc::clone(store) as Arc<dyn Store>, Arc::clone(&self.keys))
+    }
+
     /// Has warnings told although it is quiet.
     pub(super) fn show_warnings(&mut self) {
         self.display.show_warnings();
@@ -147,6 +165,11 @@ impl Session {
     pub(super) fn selection(&self, given: &Path) -> Selection {
         let source = self.surroundings.locate(given);
         Selection { anchor: source.anchor, path: source.path, given: given.to_owned() }
+    }
+
+    /// The scopes to look for a key in, in order.
+    pub(super) fn scopes(&self) -> Vec<&Scope> {
+        scopes(&self.scope, &self.fallback_scopes)
     }
 
     /// The store's location, without secrets.

@@ -40,9 +40,11 @@ pub(crate) struct Explanation {
     pub(crate) wanted: Key,
     /// Its template, if it was made of one.
     pub(crate) template: Option<String>,
-    /// Caches of the scope, the nearest first.
+    /// The scopes that were looked in, in order.
+    pub(crate) scopes: Vec<Scope>,
+    /// Caches of these scopes, the nearest first.
     pub(crate) nearest: Vec<Near>,
-    /// Other scopes of the store, if this one has no caches at all.
+    /// Other scopes of the store, if these have no caches at all.
     pub(crate) other_scopes: Vec<Scope>,
 }
 
@@ -50,6 +52,7 @@ pub(crate) struct Explanation {
 #[derive(Debug, Serialize)]
 pub(crate) struct Near {
     pub(crate) key: Key,
+    pub(crate) scope: Scope,
     /// When it was saved, in seconds since 1970 by the store's clock.
     pub(crate) saved: i64,
     /// Whether it tells how its key was made.
@@ -63,18 +66,19 @@ pub(crate) struct Near {
 /// Those of the store. A manifest that cannot be read is passed over.
 pub(crate) fn explain(
     repository: Option<&Repository>,
-    scope: &Scope,
+    scopes: &[&Scope],
     wanted: &Rendered,
 ) -> Result<Explanation, Error> {
     let here = Record::of(wanted);
     let mut explanation = Explanation {
         wanted: wanted.key.clone(),
         template: here.as_ref().map(|record| record.template.clone()),
+        scopes: scopes.iter().map(|scope| (*scope).clone()).collect(),
         nearest: vec![],
         other_scopes: vec![],
     };
     let Some(repository) = repository else { return Ok(explanation) };
-    let mut nearest = nearest_keys(repository, scope, &wanted.key, NEAREST)?;
+    let mut nearest = nearest_keys(repository, scopes, &wanted.key, NEAREST)?;
     if nearest.is_empty() {
         explanation.other_scopes = other_scopes(repository)?;
     }
@@ -86,7 +90,9 @@ pub(crate) fn explain(
             Ok(Some(stored)) => stored,
             // Deleted since, or nothing to compare with.
             Ok(None) => continue,
-            Err(error) if error.is_damage() => continue,
+            Err(error) if error.is_damage() || matches!(error, Error::Distrusted { .. }) => {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let there = Record::read(&stored.manifest.annotation);
@@ -97,6 +103,7 @@ pub(crate) fn explain(
         };
         explanation.nearest.push(Near {
             key: listed.key,
+            scope: listed.scope,
             saved: stored.manifest.facts.saved.unix(),
             is_noted: there.is_some(),
             differences,

@@ -4,7 +4,8 @@
 //! format                         the format marker
 //! manifests/<scope>/<key>        one per cache
 //! packs/<2 hex>/<ulid>           chunks
-//! index/deltas/<epoch>/<ulid>    new chunks of one save
+//! index/deltas/<epoch>/<scope>/<ulid>
+//!                                new chunks of one save
 //! index/tables/<ulid>/filter     where all chunks are,
 //! index/tables/<ulid>/rows       as of one flush
 //! gc/state                       what garbage collection has decided
@@ -37,7 +38,11 @@ pub struct LayoutError {
 const BREAK_AT: usize = 200;
 
 /// S3's limit on keys, less 124 bytes for the store's own prefix.
-const MAX_MANIFEST_KEY: usize = 900;
+const MAX_KEY: usize = 900;
+
+/// What an index delta's key has beside the scope: the prefix, an epoch, an id, and
+/// a slash after epoch and scope.
+const DELTA_BESIDE_SCOPE: usize = Layout::DELTAS.len() + 10 + 26 + 2;
 
 /// The last epoch that has a name of ten digits. At a flush a second, it comes
 /// after three centuries.
@@ -55,10 +60,12 @@ impl Layout {
     /// [`LayoutError`] if scope and key are too long together.
     pub fn manifest(scope: &Scope, key: &Key) -> Result<ObjectKey, LayoutError> {
         let path = Self::manifests_of(scope) + &encode(key.as_str());
-        if path.len() > MAX_MANIFEST_KEY {
-            return Err(LayoutError { len: path.len(), max: MAX_MANIFEST_KEY });
+        // What is saved under the key has an index delta, too.
+        let of_delta = encode(scope.as_str()).len() + DELTA_BESIDE_SCOPE;
+        match [path.len(), of_delta].into_iter().find(|len| *len > MAX_KEY) {
+            Some(len) => Err(LayoutError { len, max: MAX_KEY }),
+            None => Ok(known(path)),
         }
-        Ok(known(path))
     }
 
     /// The prefix of all manifests.
@@ -134,14 +141,21 @@ impl Layout {
         known("gc/marks".to_owned())
     }
 
-    /// An index delta. Ten digits, so that the order of names is that of epochs.
-    pub fn delta(epoch: u64, id: DeltaId) -> ObjectKey {
-        known(format!("{}{epoch:010}/{id}", Self::deltas()))
+    const DELTAS: &str = "index/deltas/";
+
+    /// An index delta. Ten digits, so that the order of names is that of epochs; and
+    /// in each the saver's scope, so that a policy can tell who may write it.
+    pub fn delta(epoch: u64, scope: &Scope, id: DeltaId) -> ObjectKey {
+        known(Self::delta_path(epoch, scope, id))
+    }
+
+    fn delta_path(epoch: u64, scope: &Scope, id: DeltaId) -> String {
+        format!("{}{epoch:010}/{}/{id}", Self::DELTAS, encode(scope.as_str()))
     }
 
     /// The prefix of all index deltas.
     pub fn deltas() -> &'static str {
-        "index/deltas/"
+        Self::DELTAS
     }
 
     /// A key that all index deltas of this and later epochs come after, and no
@@ -150,11 +164,16 @@ impl Layout {
         known(format!("{}{epoch:010}", Self::deltas()))
     }
 
-    /// The index delta that lies there, if one does, and its epoch.
-    pub fn parse_delta(object: &ObjectKey) -> Option<(u64, DeltaId)> {
-        let (epoch, id) = object.as_str().strip_prefix(Self::deltas())?.split_once('/')?;
-        let (epoch, id) = (epoch.parse().ok()?, id.parse().ok()?);
-        (epoch <= MAX_EPOCH && Self::delta(epoch, id) == *object).then_some((epoch, id))
+    /// The index delta that lies there, if one does: its epoch, the scope of the save
+    /// that left it, and its id.
+    pub fn parse_delta(object: &ObjectKey) -> Option<(u64, Scope, DeltaId)> {
+        let mut segments = object.as_str().strip_prefix(Self::DELTAS)?.split('/');
+        let epoch = segments.next()?.parse().ok().filter(|epoch| *epoch <= MAX_EPOCH)?;
+        let scope: Scope = decode(&mut segments)?.parse().ok()?;
+        let id = segments.next()?.parse().ok()?;
+        // One name for each: that epochs have ten digits is what policies go by.
+        let is_named_so = Self::delta_path(epoch, &scope, id) == object.as_str();
+        is_named_so.then_some((epoch, scope, id))
     }
 
     /// The filter of an index table.
@@ -350,6 +369,31 @@ mod tests {
     fn too_long_names_are_refused() {
         let key: Key = "/".repeat(400).parse().unwrap();
         assert!(Layout::manifest(&"s".parse().unwrap(), &key).is_err());
+        // Where the key of the manifest would do, that of the delta may not.
+        let (id, key): (_, Key) = (DeltaId::generate(), "k".parse().unwrap());
+        for slashes in 0..=256 {
+            let scope = format!("{}{}", "/".repeat(slashes), "a".repeat(512 - slashes));
+            let scope: Scope = scope.parse().unwrap();
+            let fits = Layout::delta_path(7, &scope, id).len() <= MAX_KEY;
+            assert_eq!(Layout::manifest(&scope, &key).is_ok(), fits, "{slashes} slashes");
+        }
+    }
+
+    /// Whoever may write `index/deltas/??????????/pr-*/*`, however much a star stands
+    /// for, can leave no delta in the name of a scope that begins otherwise.
+    #[test]
+    fn a_delta_is_of_the_scope_that_a_policy_sees() {
+        let id = DeltaId::generate();
+        let long = "a".repeat(200);
+        for between in ["0000000007", "000007/s+a", "00007/aaa+"] {
+            assert_eq!(between.len(), 10);
+            for rest in [String::new(), "x/main".to_owned(), format!("{long}+/main")] {
+                let text = format!("index/deltas/{between}/pr-{rest}/{id}");
+                let found = Layout::parse_delta(&ObjectKey::new(text.clone()).unwrap());
+                let scope = found.map(|(_, scope, _)| scope);
+                assert!(scope.is_none_or(|scope| scope.as_str().starts_with("pr-")), "{text}");
+            }
+        }
     }
 
     #[test]
@@ -363,21 +407,31 @@ mod tests {
     #[test]
     fn parts_of_the_index_are_found_again() {
         let id = DeltaId::generate();
-        for epoch in [0, 7, MAX_EPOCH] {
-            let delta = Layout::delta(epoch, id);
-            assert_eq!(Layout::parse_delta(&delta), Some((epoch, id)));
-            assert!(Layout::before_deltas_of(epoch) < delta);
-            assert!(epoch == 0 || Layout::delta(epoch - 1, id) < Layout::before_deltas_of(epoch));
+        let long = "r/".repeat(120);
+        for scope in ["s", "org/repo", "..", &long] {
+            let scope: Scope = scope.parse().unwrap();
+            for epoch in [0, 7, MAX_EPOCH] {
+                let delta = Layout::delta(epoch, &scope, id);
+                assert_eq!(Layout::parse_delta(&delta), Some((epoch, scope.clone(), id)));
+                let before = Layout::before_deltas_of(epoch);
+                assert!(before < delta);
+                assert!(epoch == 0 || Layout::delta(epoch - 1, &scope, id) < before);
+            }
         }
         let none = |text: String| {
             assert_eq!(Layout::parse_delta(&ObjectKey::new(text.clone()).unwrap()), None, "{text}");
         };
         none(format!("index/deltas/{id}"));
-        none(format!("index/deltas/7/{id}"));
-        none(format!("index/deltas/+000000007/{id}"));
-        none(format!("index/deltas/00000000007/{id}"));
-        none(format!("index/deltas/10000000000/{id}"));
-        none(format!("index/deltas/0000000007/{id}/x"));
+        none(format!("index/deltas/0000000007/{id}"));
+        none(format!("index/deltas/7/s/{id}"));
+        none(format!("index/deltas/+000000007/s/{id}"));
+        none(format!("index/deltas/00000000007/s/{id}"));
+        none(format!("index/deltas/10000000000/s/{id}"));
+        none(format!("index/deltas/0000000007/s/t/{id}"));
+        none(format!("index/deltas/0000000007/s/{id}/x"));
+        // As long as a key can be, and shorter than its epoch would have it.
+        let long = format!("index/deltas/7/{}+/{}/{id}", "a".repeat(200), "b".repeat(200));
+        none(format!("{}/{}", long, "c/".repeat(900 - long.len()).trim_end_matches('/')));
         let table = TableId::generate();
         assert_eq!(Layout::parse_table(&Layout::table_filter(table)), Some(table));
         assert_eq!(Layout::parse_table(&Layout::table_rows(table)), Some(table));

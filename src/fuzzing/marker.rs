@@ -37,8 +37,8 @@ fn check_listed(name: &[u8]) {
     if let Some(pack) = Layout::parse_pack(&object) {
         assert_eq!(Layout::pack(pack), object);
     }
-    if let Some((epoch, delta)) = Layout::parse_delta(&object) {
-        assert_eq!(Layout::delta(epoch, delta), object);
+    if let Some((epoch, scope, delta)) = Layout::parse_delta(&object) {
+        assert_eq!(Layout::delta(epoch, &scope, delta), object);
     }
     if let Some(table) = Layout::parse_table(&object) {
         assert!([Layout::table_filter(table), Layout::table_rows(table)].contains(&object));

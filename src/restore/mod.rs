@@ -25,8 +25,7 @@ pub use crate::index::nearest_keys;
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::relpath::RelPath;
-use crate::repository::{ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
-use crate::store::Store;
+use crate::repository::{Access, ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
 
@@ -35,6 +34,9 @@ use crate::tier::Tier;
 pub struct RestoreRequest {
     /// The namespace of the keys.
     pub scope: Scope,
+    /// Other namespaces to look in, in order: for the keys, if the first has none of
+    /// them, then for each prefix, if the first has nothing that begins with it.
+    pub fallback_scopes: Vec<Scope>,
     /// The keys to look for first, in order.
     pub keys: Vec<Key>,
     /// Prefixes of keys to look for then, in order; of each the newest.
@@ -71,6 +73,7 @@ impl RestoreRequest {
     pub fn new(scope: Scope, keys: Vec<Key>, destination: Destination) -> Self {
         Self {
             scope,
+            fallback_scopes: vec![],
             keys,
             restore_keys: vec![],
             destination,
@@ -85,6 +88,22 @@ impl RestoreRequest {
             tier: None,
         }
     }
+
+    /// The namespaces to look in, in order.
+    fn scopes(&self) -> Vec<&Scope> {
+        scopes(&self.scope, &self.fallback_scopes)
+    }
+}
+
+/// A scope and those to look in then, each once.
+pub fn scopes<'a>(own: &'a Scope, fallbacks: &'a [Scope]) -> Vec<&'a Scope> {
+    let mut scopes = vec![own];
+    for scope in fallbacks {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    scopes
 }
 
 /// Where a cache's paths lie on this machine.
@@ -132,6 +151,8 @@ pub struct RestoreReport {
     pub hit: Hit,
     /// The key that was found.
     pub key: Option<Key>,
+    /// The scope that it was found in.
+    pub scope: Option<Scope>,
     /// Regular files restored or found in place, hard links included.
     pub files: u64,
     /// Those of them that were in place, with the right contents.
@@ -162,25 +183,41 @@ pub struct Found {
     pub stored: StoredManifest,
 }
 
-/// Finds the first manifest for keys or, in order, for prefixes of keys.
+/// Finds the first manifest for keys in any of the scopes or, in order, for prefixes
+/// of keys: of each, the newest of the first scope that has one.
+///
+/// A key that is found in another scope goes before a prefix in the first: it is what
+/// was asked for, and what a prefix finds is some other state.
 ///
 /// # Errors
 /// Those of the store; [`Error::Damaged`] if the manifest cannot be read.
 pub fn find(
     repository: &Repository,
-    scope: &Scope,
+    scopes: &[&Scope],
     keys: &[Key],
     restore_keys: &[String],
+    context: Context<'_>,
 ) -> Result<Option<Found>, Error> {
-    for key in keys {
-        if let Some(stored) = repository.manifest(scope, key)? {
+    for (scope, key) in scopes.iter().flat_map(|scope| keys.iter().map(move |key| (scope, key))) {
+        if let Some(stored) = trusted(repository.manifest(scope, key), context)? {
             return Ok(Some(Found { hit: Hit::Exact, stored }));
         }
     }
+    find_by_prefix(repository, scopes, restore_keys, context)
+}
+
+fn find_by_prefix(
+    repository: &Repository,
+    scopes: &[&Scope],
+    restore_keys: &[String],
+    context: Context<'_>,
+) -> Result<Option<Found>, Error> {
     for prefix in restore_keys {
-        let listed = repository.list_manifests(scope, prefix)?;
-        if let Some(stored) = newest(repository, listed)? {
-            return Ok(Some(Found { hit: Hit::Prefix, stored }));
+        for scope in scopes {
+            let listed = repository.list_manifests(scope, prefix)?;
+            if let Some(stored) = newest(repository, listed, context)? {
+                return Ok(Some(Found { hit: Hit::Prefix, stored }));
+            }
         }
     }
     Ok(None)
@@ -194,6 +231,7 @@ pub fn find(
 fn newest(
     repository: &Repository,
     listed: Vec<ListedManifest>,
+    context: Context<'_>,
 ) -> Result<Option<StoredManifest>, Error> {
     let mut newest: Option<StoredManifest> = None;
     let mut read = 0;
@@ -206,7 +244,8 @@ fn newest(
             break;
         }
         // It may have been deleted since it was listed.
-        let Some(stored) = repository.manifest(&listed.scope, &listed.key)? else { continue };
+        let found = repository.manifest(&listed.scope, &listed.key);
+        let Some(stored) = trusted(found, context)? else { continue };
         read += 1;
         let saved = |stored: &StoredManifest| stored.manifest.facts.saved;
         if newest.as_ref().is_none_or(|newest| saved(&stored) > saved(newest)) {
@@ -214,6 +253,20 @@ fn newest(
         }
     }
     Ok(newest)
+}
+
+/// What is not trusted, or cannot be opened, counts as not there; why is a warning.
+fn trusted(
+    found: Result<Option<StoredManifest>, Error>,
+    context: Context<'_>,
+) -> Result<Option<StoredManifest>, Error> {
+    match found {
+        Err(error @ Error::Distrusted { .. }) => {
+            context.progress.warn(Warning::Distrusted { error: error.to_string() });
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 /// Manifests read to find the newest for a prefix.
@@ -225,20 +278,30 @@ const SAME_TIME: Duration = Duration::from_secs(2);
 
 /// Opens the store and finds the manifest; `None` if there is no store.
 fn open_and_find(
-    store: Arc<dyn Store>,
+    access: Access,
     request: &RestoreRequest,
+    context: Context<'_>,
 ) -> Result<Option<(Repository, Option<Found>)>, Error> {
     let RestoreRequest { scope, keys, restore_keys, .. } = request;
+    let scopes = request.scopes();
     let Some((first, others)) = keys.split_first() else {
-        let Some(repository) = Repository::open(store)? else { return Ok(None) };
-        let found = find(&repository, scope, keys, restore_keys)?;
+        let Some(repository) = Repository::open(access)? else { return Ok(None) };
+        let found = find(&repository, &scopes, keys, restore_keys, context)?;
         return Ok(Some((repository, found)));
     };
-    let opened = Repository::open_with_manifest(store, scope, first)?;
+    let opened = Repository::open_with_manifest(access, scope, first)?;
     let Some((repository, manifest)) = opened else { return Ok(None) };
-    let found = match manifest? {
-        Some(stored) => Some(Found { hit: Hit::Exact, stored }),
-        None => find(&repository, scope, others, restore_keys)?,
+    if let Some(stored) = trusted(manifest, context)? {
+        return Ok(Some((repository, Some(Found { hit: Hit::Exact, stored }))));
+    }
+    // The first key is not asked for twice.
+    let found = match find(&repository, &scopes[..1], others, &[], context)? {
+        None => find(&repository, &scopes[1..], keys, &[], context)?,
+        found => found,
+    };
+    let found = match found {
+        None => find_by_prefix(&repository, &scopes, restore_keys, context)?,
+        found => found,
     };
     Ok(Some((repository, found)))
 }
@@ -256,11 +319,11 @@ pub fn newest_first(mut manifests: Vec<ListedManifest>) -> Vec<ListedManifest> {
 /// [`Error`] says what failed. Unless it failed while moving finished files
 /// into place, the target is as it was.
 pub fn restore(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &RestoreRequest,
     context: Context<'_>,
 ) -> Result<RestoreReport, Error> {
-    let Some((repository, Some(found))) = open_and_find(store, request)? else {
+    let Some((repository, Some(found))) = open_and_find(access.into(), request, context)? else {
         return Ok(RestoreReport::default());
     };
     // A cache that is used is kept: that is told while it is being restored.
@@ -270,7 +333,8 @@ pub fn restore(
     })
 }
 
-/// Makes now the time of the cache's last use, if that was long ago. Whoever may
+/// Makes now the time of the cache's last use, if that was long ago; in whatever scope
+/// it was found, for a cache that only jobs of other scopes use is used. Whoever may
 /// only read cannot, and need not.
 fn refresh(
     repository: &Repository,
@@ -303,12 +367,15 @@ fn bring_back(
     let targets = target::resolve(&tree, request)?;
 
     context.progress.begin(Phase::Compare, 0, 0);
-    let comparison = compare::compare(manifest, &tree, &complete, &targets, request, context)?;
+    let sealing = repository.sealing(manifest);
+    let comparison =
+        compare::compare(manifest, &tree, &complete, &targets, &sealing, request, context)?;
     context.check()?;
 
     let mut report = RestoreReport {
         hit: found.hit,
         key: Some(manifest.key.clone()),
+        scope: Some(manifest.scope.clone()),
         files: tree.file_count(),
         files_unchanged: comparison.files_unchanged(&tree),
         files_compared: comparison.files_compared,

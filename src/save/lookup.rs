@@ -431,10 +431,10 @@ mod tests {
         // Those of epochs to come are not relied on, nor those that were moved.
         let case = pristine.again();
         let first = case.repository.list_deltas(0).unwrap().remove(0);
-        let (_, id) = Layout::parse_delta(&first.object).unwrap();
+        let (_, scope, id) = Layout::parse_delta(&first.object).unwrap();
         let body = case.store.get(&first.object, u64::MAX).unwrap().body;
-        case.store.put(&Layout::delta(2, id), body.clone(), PutMode::Create).unwrap();
-        case.store.put(&Layout::delta(3, id), body, PutMode::Create).unwrap();
+        case.store.put(&Layout::delta(2, &scope, id), body.clone(), PutMode::Create).unwrap();
+        case.store.put(&Layout::delta(3, &scope, id), body, PutMode::Create).unwrap();
         let (report, calls) = case.save_all(at(2));
         assert_eq!((report.reused_chunks, count(&calls, Operation::Get, "index/")), (0, 1));
         assert_eq!(case.warned(), 1);

@@ -16,7 +16,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use larder::ids::Scope;
+use larder::secrets::PublicKey;
 use larder::store::nearest;
+use larder::trust::ScopePattern;
 
 use super::ci::CiLog;
 use super::log::LogFormat;
@@ -31,7 +33,7 @@ pub(crate) use command::Command;
 pub(crate) use store::{
     AllScopes, By, Delete, Diff, Du, Flush, List, Policy, Report, Show, Stats, Verify,
 };
-pub(crate) use tools::{Completions, Init, KeyTemplates, Man, Plugin};
+pub(crate) use tools::{Completions, Init, KeyTemplates, Keygen, Man, Plugin};
 pub(crate) use values::KeyText;
 use values::truth;
 
@@ -81,6 +83,27 @@ pub(crate) struct Global {
     /// The namespace of keys, usually org/repo [default: default]
     #[arg(long, global = true, env = "LARDER_SCOPE")]
     pub(crate) scope: Option<Scope>,
+
+    /// Another scope to restore from if --scope has nothing; may be given several times
+    #[arg(
+        long = "fallback-scope",
+        global = true,
+        env = "LARDER_FALLBACK_SCOPES",
+        value_name = "SCOPE",
+        value_delimiter = ','
+    )]
+    pub(crate) fallback_scopes: Vec<Scope>,
+
+    /// Scopes whose saves reuse only what saves of these scopes have uploaded; may be given several
+    /// times
+    #[arg(
+        long = "trusted-scope",
+        global = true,
+        env = "LARDER_TRUSTED_SCOPES",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_scopes: Vec<ScopePattern>,
 
     /// Print the result as one JSON object
     #[arg(long, global = true)]
@@ -136,6 +159,25 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "LARDER_THREADS", value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
 
+    /// Rely only on caches that are signed with one of these public keys; the own key counts, too
+    #[arg(
+        long,
+        global = true,
+        env = "LARDER_REQUIRE_SIGNATURE",
+        value_name = "PUBKEY",
+        value_delimiter = ','
+    )]
+    pub(crate) require_signature: Vec<PublicKey>,
+
+    /// The file with the key that signs what is saved [default: the key in LARDER_SIGNING_KEY]
+    #[arg(long, global = true, env = "LARDER_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub(crate) signing_key_file: Option<PathBuf>,
+
+    /// The file with the keys that encrypt (the first) and decrypt (all) [default: those in
+    /// LARDER_ENCRYPTION_KEY]
+    #[arg(long, global = true, env = "LARDER_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub(crate) encryption_key_file: Option<PathBuf>,
+
     /// The configuration file [default: larder.toml here or above, within the git repository]
     #[arg(long, global = true, env = "LARDER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -151,12 +193,15 @@ pub(crate) struct Global {
 
 /// The settings that can stand in a configuration file, too: each with its flag and
 /// its variable.
-const LAYERED: [(&str, &str, &str); 5] = [
+const LAYERED: [(&str, &str, &str); 8] = [
     ("store", "--store", "LARDER_STORE"),
     ("scope", "--scope", "LARDER_SCOPE"),
+    ("fallback_scopes", "--fallback-scope", "LARDER_FALLBACK_SCOPES"),
+    ("trusted_scopes", "--trusted-scope", "LARDER_TRUSTED_SCOPES"),
     ("threads", "--threads", "LARDER_THREADS"),
     ("timeout", "--timeout", "LARDER_TIMEOUT"),
     ("ignore_error", "--ignore-error", "LARDER_IGNORE_ERROR"),
+    ("require_signature", "--require-signature", "LARDER_REQUIRE_SIGNATURE"),
 ];
 
 impl Global {
