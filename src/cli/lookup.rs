@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use larder::error::Error;
+use larder::format::Manifest;
 use larder::ids::{Key, Scope};
 use larder::repository::{ListedManifest, Repository};
-use larder::restore::{Hit, newest_first};
+use larder::restore::{self, Hit, newest_first};
 use larder::store::Requests;
 use serde_json::json;
 
@@ -55,7 +56,7 @@ fn look_up(
     outputs: &Outputs,
 ) -> Result<bool, Failure> {
     let store = session.store_for_reading()?;
-    let repository = Repository::open(store.clone())?;
+    let repository = Repository::open(session.access(&store))?;
     let mut has_miss = false;
     let mut told = Requests::default();
     for (cache, keys, restore_keys) in wanted {
@@ -135,7 +136,8 @@ struct LookedUp {
     scope: Scope,
 }
 
-/// As `restore` finds a key, but without fetching any manifest.
+/// As `restore` finds a key, but without fetching any manifest, unless what is in it
+/// decides whether it counts.
 fn find(
     repository: &Repository,
     session: &Session,
@@ -143,6 +145,14 @@ fn find(
     restore_keys: &[String],
 ) -> Result<Option<LookedUp>, Error> {
     let scopes = session.scopes();
+    if repository.keys().demand_anything() {
+        let keys: Vec<Key> = keys.iter().map(|rendered| rendered.key.clone()).collect();
+        let found = restore::find(repository, &scopes, &keys, restore_keys, session.context())?;
+        return Ok(found.map(|found| {
+            let Manifest { key, scope, .. } = found.stored.manifest;
+            LookedUp { hit: found.hit, key, scope }
+        }));
+    }
     for &scope in &scopes {
         for Rendered { key, .. } in keys {
             if repository.has_manifest(scope, key)? {

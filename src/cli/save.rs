@@ -84,13 +84,13 @@ pub(super) fn carry_out(
     others: Vec<Key>,
 ) -> Result<SaveReport, Failure> {
     let store = store(session, request.dry_run)?;
-    let report = save(store.clone(), &request, session.context())?;
+    let report = save(session.access(&store), &request, session.context())?;
     // The same under the other names: the store has all chunks by now, and the
     // stat record knows the files.
     let first = request.key.clone();
     for key in others {
         request.key = key;
-        save(store.clone(), &request, session.context())?;
+        save(session.access(&store), &request, session.context())?;
     }
     request.key = first;
     session.tell_lack(&store);
@@ -115,9 +115,9 @@ fn save_caches(
     });
     let requests = requests.collect::<Result<Vec<_>, Failure>>()?;
     let store = store(session, arguments.dry_run)?;
-    if !arguments.dry_run && Repository::open(store.clone())?.is_none() {
+    if !arguments.dry_run && Repository::open(session.access(&store))?.is_none() {
         // Before they all make it; and a job may have no right to, and no need.
-        Repository::create(store.clone())?;
+        Repository::create(session.access(&store))?;
     }
     let done = caches::each(session, requests, |name, request, context| {
         let began = Instant::now();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use larder::ids::Scope;
 use larder::mounts::Surroundings;
+use larder::secrets::PublicKey;
 use larder::store::StoreLocation;
 use larder::tier::TierLocation;
 use larder::trust::ScopePattern;
@@ -57,6 +58,8 @@ pub(super) struct Settings {
     /// `None`: as long as it takes.
     pub(super) timeout: Sourced<Option<Duration>>,
     pub(super) ignore_error: Sourced<bool>,
+    /// Empty: no signature is asked for.
+    pub(super) require_signature: Sourced<Vec<PublicKey>>,
 }
 
 /// The variable of `--local-cache`.
@@ -112,6 +115,7 @@ impl Settings {
         let trusted = config.and_then(|file| file.trusted_scopes.as_ref());
         let threads = config.and_then(|file| file.threads.as_ref());
         let timeout = config.and_then(|file| file.timeout.as_ref());
+        let signers = config.and_then(|file| file.require_signature.as_ref());
         let ignored = config.and_then(|file| file.ignore_error.as_ref());
         Ok(Self {
             store: Sourced { value: store, origin },
@@ -124,6 +128,12 @@ impl Settings {
             timeout: layer(global, "timeout", global.timeout, timeout),
             ignore_error: layer(global, "ignore_error", global.ignore_error, ignored)
                 .map(|ignored| ignored.unwrap_or(false)),
+            require_signature: list(
+                global,
+                "require_signature",
+                &global.require_signature,
+                signers,
+            ),
         })
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
         keys: arguments.keys.clone(),
         read_data: arguments.read_data,
     };
-    let mut report = verify(store.clone(), &request, session.context())?;
+    let mut report = verify(session.access(&store), &request, session.context())?;
     let repaired = if arguments.repair {
         let request = RepairRequest {
             damaged: report.damaged.clone(),
@@ -32,7 +32,7 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
             take_over: arguments.take_over,
             unfenced: arguments.unfenced,
         };
-        Some(repair(store.clone(), &request, session.context())?)
+        Some(repair(session.access(&store), &request, session.context())?)
     } else {
         None
     };

@@ -20,6 +20,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use larder::ids::Scope;
+use larder::secrets::PublicKey;
 use larder::store::StoreLocation;
 use larder::tier::TierLocation;
 use larder::trust::ScopePattern;
@@ -55,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) threads: Option<Written<NonZeroUsize>>,
     pub(crate) timeout: Option<Written<Duration>>,
     pub(crate) ignore_error: Option<Written<bool>>,
+    pub(crate) require_signature: Option<Written<Vec<PublicKey>>>,
     /// In the order of the file.
     pub(crate) caches: Vec<Cache>,
 }
@@ -124,6 +126,9 @@ impl Config {
             threads,
             timeout: table.text(&rows::TIMEOUT, |text| Ok(duration(text)?))?,
             ignore_error: table.truth(&rows::IGNORE_ERROR)?,
+            require_signature: table.list(&rows::REQUIRE_SIGNATURE, |text| {
+                text.parse().map_err(|error| Misfit::from(format!("{error}")))
+            })?,
             caches: caches.unwrap_or_default(),
             directory,
         })

@@ -16,8 +16,8 @@ use crate::format::{GcState, Layout};
 use crate::ids::{Key, PackId, Scope};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Phase, Warning};
-use crate::repository::{ListedManifest, ListedPack, Removal, Repository, StoredState};
-use crate::store::{MAX_BATCH, ObjectKey, Store};
+use crate::repository::{Access, ListedManifest, ListedPack, Removal, Repository, StoredState};
+use crate::store::{MAX_BATCH, ObjectKey};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
 use crate::workers;
@@ -69,12 +69,12 @@ pub struct RepairReport {
 /// [`Error`] says what failed. What was done by then stays done; repairing
 /// again does the rest.
 pub fn repair(
-    store: std::sync::Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &RepairRequest,
     context: Context<'_>,
 ) -> Result<RepairReport, Error> {
     let mut report = RepairReport::default();
-    let Some(repository) = Repository::open(store)? else {
+    let Some(repository) = Repository::open(access)? else {
         return Ok(report);
     };
     let now = StoreTime::from(repository.store().now()?);

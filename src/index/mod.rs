@@ -11,7 +11,8 @@
 //!
 //! A saver that believes some scopes only ([`IndexView::trusted`]) reads the
 //! manifests and deltas of these, and no table: nobody can tell who vouches for what
-//! a table says, which a flush has made of everybody's packs.
+//! a table says, which a flush has made of everybody's packs. One that requires
+//! signatures ([`IndexView::signed_only`]) goes by manifests alone.
 //!
 //! What none of them tells of is taken for absent. All reading is bounded: past
 //! the bound, a chunk that is there may be uploaded again, which costs space and
@@ -62,6 +63,8 @@ pub(crate) struct IndexView {
     pub(crate) avoid: HashSet<PackId>,
     /// The only scopes whose saves are believed; `None`: those of all.
     pub(crate) trusted: Option<TrustedScopes>,
+    /// Whether deltas do not count: they are not signed.
+    pub(crate) signed_only: bool,
 }
 
 impl IndexView {
@@ -176,9 +179,12 @@ impl KnownChunks {
         context: Context<'_>,
     ) -> Option<Arc<Table>> {
         let table = std::thread::scope(|threads| {
-            let table = self.view.table.filter(|_| self.view.trusted.is_none());
+            let is_believed = self.view.trusted.is_none() && !self.view.signed_only;
+            let table = self.view.table.filter(|_| is_believed);
             let reader = table.map(|id| threads.spawn(move || Table::open(repository, id)));
-            deltas::read(self, repository, context);
+            if !self.view.signed_only {
+                deltas::read(self, repository, context);
+            }
             reader.map(|reader| reader.join().expect("reading a filter does not panic"))
         });
         match table? {

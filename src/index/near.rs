@@ -25,11 +25,11 @@ pub(crate) fn near_manifests(
     match own {
         Ok(Some(own)) => return Ok((Some(own), vec![])),
         Ok(None) => {}
-        Err(error) if error.is_damage() => warn(context, &error),
+        Err(error) if is_passed_over(&error) => warn(context, &error),
         Err(error) => return Err(error),
     }
     let read = |scope: &Scope, key: &Key| match repository.manifest(scope, key) {
-        Err(error) if error.is_damage() => {
+        Err(error) if is_passed_over(&error) => {
             warn(context, &error);
             Ok(None)
         }
@@ -49,6 +49,11 @@ pub(crate) fn near_manifests(
         near.extend(same);
     }
     Ok((None, near))
+}
+
+/// Whether only this one manifest cannot be relied on.
+fn is_passed_over(error: &Error) -> bool {
+    error.is_damage() || matches!(error, Error::Distrusted { .. })
 }
 
 /// So many of the scopes' manifests whose keys have the most in common with this one,
@@ -73,7 +78,11 @@ pub fn nearest_keys(
 }
 
 fn warn(context: Context<'_>, error: &Error) {
-    context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
+    let text = error.to_string();
+    context.progress.warn(match error {
+        Error::Distrusted { .. } => Warning::Distrusted { error: text },
+        _ => Warning::IgnoredDamage { error: text },
+    });
 }
 
 /// Keys are usually `<what>-<system>-<hash>`: what two have in common up to

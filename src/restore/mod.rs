@@ -25,8 +25,7 @@ pub use crate::index::nearest_keys;
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::relpath::RelPath;
-use crate::repository::{ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
-use crate::store::Store;
+use crate::repository::{Access, ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
 
@@ -197,24 +196,26 @@ pub fn find(
     scopes: &[&Scope],
     keys: &[Key],
     restore_keys: &[String],
+    context: Context<'_>,
 ) -> Result<Option<Found>, Error> {
     for (scope, key) in scopes.iter().flat_map(|scope| keys.iter().map(move |key| (scope, key))) {
-        if let Some(stored) = repository.manifest(scope, key)? {
+        if let Some(stored) = trusted(repository.manifest(scope, key), context)? {
             return Ok(Some(Found { hit: Hit::Exact, stored }));
         }
     }
-    find_by_prefix(repository, scopes, restore_keys)
+    find_by_prefix(repository, scopes, restore_keys, context)
 }
 
 fn find_by_prefix(
     repository: &Repository,
     scopes: &[&Scope],
     restore_keys: &[String],
+    context: Context<'_>,
 ) -> Result<Option<Found>, Error> {
     for prefix in restore_keys {
         for scope in scopes {
             let listed = repository.list_manifests(scope, prefix)?;
-            if let Some(stored) = newest(repository, listed)? {
+            if let Some(stored) = newest(repository, listed, context)? {
                 return Ok(Some(Found { hit: Hit::Prefix, stored }));
             }
         }
@@ -230,6 +231,7 @@ fn find_by_prefix(
 fn newest(
     repository: &Repository,
     listed: Vec<ListedManifest>,
+    context: Context<'_>,
 ) -> Result<Option<StoredManifest>, Error> {
     let mut newest: Option<StoredManifest> = None;
     let mut read = 0;
@@ -242,7 +244,8 @@ fn newest(
             break;
         }
         // It may have been deleted since it was listed.
-        let Some(stored) = repository.manifest(&listed.scope, &listed.key)? else { continue };
+        let found = repository.manifest(&listed.scope, &listed.key);
+        let Some(stored) = trusted(found, context)? else { continue };
         read += 1;
         let saved = |stored: &StoredManifest| stored.manifest.facts.saved;
         if newest.as_ref().is_none_or(|newest| saved(&stored) > saved(newest)) {
@@ -250,6 +253,20 @@ fn newest(
         }
     }
     Ok(newest)
+}
+
+/// What is not trusted, or cannot be opened, counts as not there; why is a warning.
+fn trusted(
+    found: Result<Option<StoredManifest>, Error>,
+    context: Context<'_>,
+) -> Result<Option<StoredManifest>, Error> {
+    match found {
+        Err(error @ Error::Distrusted { .. }) => {
+            context.progress.warn(Warning::Distrusted { error: error.to_string() });
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 /// Manifests read to find the newest for a prefix.
@@ -261,28 +278,29 @@ const SAME_TIME: Duration = Duration::from_secs(2);
 
 /// Opens the store and finds the manifest; `None` if there is no store.
 fn open_and_find(
-    store: Arc<dyn Store>,
+    access: Access,
     request: &RestoreRequest,
+    context: Context<'_>,
 ) -> Result<Option<(Repository, Option<Found>)>, Error> {
     let RestoreRequest { scope, keys, restore_keys, .. } = request;
     let scopes = request.scopes();
     let Some((first, others)) = keys.split_first() else {
-        let Some(repository) = Repository::open(store)? else { return Ok(None) };
-        let found = find(&repository, &scopes, keys, restore_keys)?;
+        let Some(repository) = Repository::open(access)? else { return Ok(None) };
+        let found = find(&repository, &scopes, keys, restore_keys, context)?;
         return Ok(Some((repository, found)));
     };
-    let opened = Repository::open_with_manifest(store, scope, first)?;
+    let opened = Repository::open_with_manifest(access, scope, first)?;
     let Some((repository, manifest)) = opened else { return Ok(None) };
-    if let Some(stored) = manifest? {
+    if let Some(stored) = trusted(manifest, context)? {
         return Ok(Some((repository, Some(Found { hit: Hit::Exact, stored }))));
     }
     // The first key is not asked for twice.
-    let found = match find(&repository, &scopes[..1], others, &[])? {
-        None => find(&repository, &scopes[1..], keys, &[])?,
+    let found = match find(&repository, &scopes[..1], others, &[], context)? {
+        None => find(&repository, &scopes[1..], keys, &[], context)?,
         found => found,
     };
     let found = match found {
-        None => find_by_prefix(&repository, &scopes, restore_keys)?,
+        None => find_by_prefix(&repository, &scopes, restore_keys, context)?,
         found => found,
     };
     Ok(Some((repository, found)))
@@ -301,11 +319,11 @@ pub fn newest_first(mut manifests: Vec<ListedManifest>) -> Vec<ListedManifest> {
 /// [`Error`] says what failed. Unless it failed while moving finished files
 /// into place, the target is as it was.
 pub fn restore(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &RestoreRequest,
     context: Context<'_>,
 ) -> Result<RestoreReport, Error> {
-    let Some((repository, Some(found))) = open_and_find(store, request)? else {
+    let Some((repository, Some(found))) = open_and_find(access.into(), request, context)? else {
         return Ok(RestoreReport::default());
     };
     // A cache that is used is kept: that is told while it is being restored.
@@ -349,7 +367,9 @@ fn bring_back(
     let targets = target::resolve(&tree, request)?;
 
     context.progress.begin(Phase::Compare, 0, 0);
-    let comparison = compare::compare(manifest, &tree, &complete, &targets, request, context)?;
+    let sealing = repository.sealing(manifest);
+    let comparison =
+        compare::compare(manifest, &tree, &complete, &targets, &sealing, request, context)?;
     context.check()?;
 
     let mut report = RestoreReport {

@@ -50,9 +50,14 @@ impl View {
     }
 
     /// What the index needs to know of it, and of whom the save believes.
-    pub(super) fn for_index(&self, trusted: Option<&TrustedScopes>) -> IndexView {
+    pub(super) fn for_index(
+        &self,
+        trusted: Option<&TrustedScopes>,
+        signed_only: bool,
+    ) -> IndexView {
         let GcState { epoch, table, .. } = self.state;
-        IndexView { epoch, table, avoid: self.avoid.clone(), trusted: trusted.cloned() }
+        let (avoid, trusted) = (self.avoid.clone(), trusted.cloned());
+        IndexView { epoch, table, avoid, trusted, signed_only }
     }
 
     /// Whether what the key has is what is to be saved, and may be relied on (S5).

@@ -7,14 +7,12 @@
 mod packs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::{ChunkTable, Location};
 use crate::ids::{ChunkId, Key, PackId, Scope};
-use crate::progress::{Context, Phase};
-use crate::repository::{ListedManifest, Repository};
-use crate::store::Store;
+use crate::progress::{Context, Phase, Warning};
+use crate::repository::{Access, ListedManifest, Repository};
 
 /// What to verify.
 #[derive(Debug)]
@@ -40,6 +38,11 @@ pub struct VerifyReport {
     pub chunks: u64,
     /// Bytes of packs that were read and checked against their hashes.
     pub read_bytes: u64,
+    /// Manifests that these keys cannot open or do not accept: of those only the packs
+    /// were checked.
+    pub closed: u64,
+    /// Packs that were to be read and are sealed with a key that is not given.
+    pub closed_packs: u64,
     /// What is wrong.
     pub problems: Vec<Error>,
     /// The caches that cannot be restored whole, as they were when they were
@@ -76,12 +79,12 @@ struct Verdict {
 /// Those of the store's service; what is wrong with its contents is in the
 /// report.
 pub fn verify(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &VerifyRequest,
     context: Context<'_>,
 ) -> Result<VerifyReport, Error> {
     let mut report = VerifyReport::default();
-    let Some(repository) = Repository::open(store)? else {
+    let Some(repository) = Repository::open(access)? else {
         report.missing_keys.clone_from(&request.keys);
         return Ok(report);
     };
@@ -132,6 +135,13 @@ fn read_manifests(
             Err(error) if error.is_damage() => {
                 report.problems.push(error);
                 damaged.insert(number);
+            }
+            Err(error @ Error::Distrusted { .. }) => {
+                context.progress.warn(Warning::Distrusted { error: error.to_string() });
+                report.closed += 1;
+                if let Some((_, references)) = repository.references(found)? {
+                    add_needs(&mut needed, &references.chunks, number);
+                }
             }
             Err(error) => return Err(error),
         }

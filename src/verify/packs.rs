@@ -13,6 +13,7 @@ use crate::format::{FormatError, Layout, Location};
 use crate::ids::{ChunkId, PackId};
 use crate::progress::Context;
 use crate::repository::Repository;
+use crate::secrets::Sealing;
 use crate::store::ObjectKey;
 use crate::sync::lock;
 
@@ -31,14 +32,15 @@ pub(super) fn check(
 ) -> Result<Verdict, Error> {
     let object = Layout::pack(pack);
     let Some(len) = len else { return Ok(missing(object)) };
-    let said = match repository.pack_footer(pack, len) {
-        Ok(footer) => footer.locations(pack).unwrap_or_default(),
+    let footer = match repository.pack_footer(pack, len) {
+        Ok(footer) => footer,
         Err(error) if error.is_damage() => {
             return Ok(Verdict { is_lost: true, is_bad: true, ..Verdict::of(error) });
         }
         Err(Error::Store(error)) if error.is_not_found() => return Ok(missing(object)),
         Err(error) => return Err(error),
     };
+    let said = footer.locations(pack).unwrap_or_default();
     let said: HashMap<(ChunkId, u64), Location> =
         said.into_iter().map(|(id, at)| ((id, at.offset), at)).collect();
     let mut verdict = Verdict::default();
@@ -53,8 +55,13 @@ pub(super) fn check(
         }
     }
     if request.read_data {
+        let Ok(sealing) = repository.keys().sealing_of(footer.sealed_by) else {
+            report.closed_packs += 1;
+            return Ok(verdict);
+        };
         sound.sort_by_key(|(_, location)| location.offset);
-        report.read_bytes += read_chunks(repository, &object, &sound, &mut verdict, context)?;
+        let read = read_chunks(repository, &object, &sound, &sealing, &mut verdict, context)?;
+        report.read_bytes += read;
     }
     Ok(verdict)
 }
@@ -75,6 +82,7 @@ fn read_chunks(
     repository: &Repository,
     object: &ObjectKey,
     chunks: &[(ChunkId, Location)],
+    sealing: &Sealing,
     verdict: &mut Verdict,
     context: Context<'_>,
 ) -> Result<u64, Error> {
@@ -91,7 +99,8 @@ fn read_chunks(
         read += bytes.len() as u64;
         context.progress.advance(0, bytes.len() as u64);
         let found: Mutex<Vec<(ChunkId, u64, &'static str)>> = Mutex::default();
-        batch.par_iter().for_each_init(Unpacker::new, |unpacker, (id, at)| {
+        let unpacker = || Unpacker::new(sealing.clone());
+        batch.par_iter().for_each_init(unpacker, |unpacker, (id, at)| {
             let from = usize::try_from(at.offset - start).unwrap_or(usize::MAX);
             let stored = &bytes[from..][..at.stored_len as usize];
             if let Err(why) = unpacker.unpack(*id, stored, at.raw_len) {
