@@ -70,6 +70,7 @@ pub mod stats;
 pub mod store;
 pub mod store_time;
 mod sync;
+mod threads;
 pub mod tier;
 mod upload;
 pub mod usage;

@@ -29,6 +29,7 @@ use crate::ids::{ChunkId, PackId, TableId};
 use crate::progress::{Context, Warning};
 use crate::repository::{Repository, StoredManifest};
 use crate::sync::lock;
+use crate::threads::{Beside, beside};
 
 pub(crate) use build::TableBuilder;
 pub(crate) use near::near_manifests;
@@ -162,9 +163,9 @@ impl KnownChunks {
     ) -> Option<Arc<Table>> {
         let table = std::thread::scope(|threads| {
             let reader =
-                self.view.table.map(|id| threads.spawn(move || Table::open(repository, id)));
+                self.view.table.map(|id| beside(threads, move || Table::open(repository, id)));
             deltas::read(self, repository, context);
-            reader.map(|reader| reader.join().expect("reading a filter does not panic"))
+            reader.map(Beside::join)
         });
         match table? {
             Ok(found) => {

@@ -28,6 +28,7 @@ use crate::relpath::RelPath;
 use crate::repository::{ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
 use crate::store::Store;
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 use crate::tier::Tier;
 
 /// What to restore, and where to.
@@ -265,7 +266,7 @@ pub fn restore(
     };
     // A cache that is used is kept: that is told while it is being restored.
     std::thread::scope(|threads| {
-        threads.spawn(|| refresh(&repository, &found.stored, request, context));
+        beside(threads, || refresh(&repository, &found.stored, request, context));
         bring_back(&repository, &found, request, context)
     })
 }

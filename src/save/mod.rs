@@ -31,6 +31,7 @@ use crate::records::Records;
 use crate::repository::{REFRESH_AFTER, StoredManifest};
 use crate::store::Store;
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 use crate::tier::Tier;
 pub use copy::{Copied, CopyRequest, copy, find_whole};
 use open::{Near, is_there, open_and_read_near};
@@ -192,15 +193,15 @@ fn save_once(
     // The store is opened and the nearest manifests come over the network, and
     // the records from another disk, while the mounts are walked.
     let (walked, near, records) = std::thread::scope(|scope| {
-        let near = scope.spawn(|| open_and_read_near(store, request, context));
-        let records = scope.spawn(|| {
+        let near = beside(scope, || open_and_read_near(store, request, context));
+        let records = beside(scope, || {
             let locations = sources.iter().map(|source| source.location.as_path());
             request.records.as_ref().map(|records| records.read_all(locations)).unwrap_or_default()
         });
         context.progress.begin(Phase::Walk, 0, 0);
         let walked = files::walk(sources, &request.walk, context.stop);
-        let near = near.join().expect("reading manifests does not panic");
-        (walked, near, records.join().expect("reading records does not panic"))
+        let near = near.join();
+        (walked, near, records.join())
     });
     let (mut walked, Near { repository, own, near, view }) = (walked?, near?);
     context.check()?;
