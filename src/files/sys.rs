@@ -103,7 +103,7 @@ pub(super) fn remove_empty_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<(
 /// The names in a directory, but for `.` and `..`, in the system's order.
 pub(super) fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     let mut names = vec![];
-    for entry in fs::Dir::read_from(dir)? {
+    for entry in retry_on_intr(|| fs::Dir::read_from(dir))? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {

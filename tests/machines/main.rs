@@ -14,6 +14,8 @@ mod calls;
 mod faults;
 mod kills;
 mod power;
+mod races;
+mod real;
 mod sample;
 mod tracer;
 mod tree;
