@@ -21,6 +21,7 @@ use crate::store::{
     MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_each,
 };
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 pub use access::Access;
 pub use gc::{Refreshed, Removal, StoredState};
 
@@ -160,9 +161,9 @@ impl Repository {
         // Not to be used before the marker says that it may.
         let ahead = Self { store, keys };
         let (opened, manifest) = std::thread::scope(|threads| {
-            let manifest = threads.spawn(|| ahead.manifest(scope, key));
+            let manifest = beside(threads, || ahead.manifest(scope, key));
             let opened = Self::open(access);
-            (opened, manifest.join().expect("reading a manifest does not panic"))
+            (opened, manifest.join())
         });
         Ok(opened?.map(|repository| (repository, manifest)))
     }
@@ -453,10 +454,10 @@ impl Repository {
         std::thread::scope(|threads| {
             let listing: Vec<_> = ranges
                 .into_iter()
-                .map(|range| threads.spawn(|| self.list_packs_between(range)))
+                .map(|range| beside(threads, || self.list_packs_between(range)))
                 .collect();
             for listed in listing {
-                packs.extend(listed.join().expect("listing packs does not panic")?);
+                packs.extend(listed.join()?);
             }
             Ok(packs)
         })

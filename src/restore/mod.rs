@@ -27,6 +27,7 @@ use crate::records::Records;
 use crate::relpath::RelPath;
 use crate::repository::{Access, ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 use crate::tier::Tier;
 
 /// What to restore, and where to.
@@ -332,7 +333,7 @@ pub fn restore(
     };
     // A cache that is used is kept: that is told while it is being restored.
     std::thread::scope(|threads| {
-        threads.spawn(|| refresh(&repository, &found.stored, request, context));
+        beside(threads, || refresh(&repository, &found.stored, request, context));
         bring_back(&repository, &found, request, context)
     })
 }
