@@ -174,7 +174,9 @@ impl Count<'_> {
         let stored = match self.repository.manifest(&listed.scope, &listed.key) {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(None),
-            Err(error) if error.is_damage() => return Ok(Some(Read::Damaged(listed.key.clone()))),
+            Err(error) if error.is_unreadable() => {
+                return Ok(Some(Read::Damaged(listed.key.clone())));
+            }
             Err(error) => return Err(error),
         };
         let asked_for = self.scope.is_none_or(|scope| *scope == listed.scope);

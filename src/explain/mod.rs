@@ -84,7 +84,7 @@ pub(crate) fn explain(
             Ok(Some(stored)) => stored,
             // Deleted since, or nothing to compare with.
             Ok(None) => continue,
-            Err(error) if error.is_damage() => continue,
+            Err(error) if error.is_unreadable() => continue,
             Err(error) => return Err(error),
         };
         let there = Record::read(&stored.manifest.annotation);

@@ -25,14 +25,14 @@ pub(crate) fn near_manifests(
     match own {
         Ok(Some(own)) => return Ok((Some(own), vec![])),
         Ok(None) => {}
-        Err(error) if error.is_damage() => warn(context, &error),
+        Err(error) if error.is_unreadable() => warn(context, &error),
         Err(error) => return Err(error),
     }
     let mut near = vec![];
     for found in nearest_keys(repository, scope, key, NEAR_MANIFESTS)? {
         match repository.manifest(scope, &found.key) {
             Ok(stored) => near.extend(stored),
-            Err(error) if error.is_damage() => warn(context, &error),
+            Err(error) if error.is_unreadable() => warn(context, &error),
             Err(error) => return Err(error),
         }
     }
