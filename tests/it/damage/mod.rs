@@ -183,7 +183,7 @@ fn a_marker_that_cannot_be_read_is_made_anew() {
 /// Every single byte of a small store's objects may rot.
 #[test]
 fn every_byte_of_a_small_store() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::in_memory();
     write(sandbox.work("tree/file"), b"some text, some text, some text");
     write(sandbox.work("tree/sub/other"), b"other text");
     sandbox.save(&["--no-stat-record"]);

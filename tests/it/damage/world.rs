@@ -41,7 +41,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::in_memory();
         let store = Arc::new(MemoryStore::new());
         plant(&sandbox);
         let put = |key: &str, tree: &str| {
