@@ -24,6 +24,10 @@ pub(super) const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manife
 /// some ten million files.
 pub const MAX_MANIFEST_LEN: u64 = 1 << 30;
 
+/// The most chunks of a stream, each counted as often as it occurs: so that one short
+/// object cannot claim more than memory holds. Four terabytes in chunks of usual length.
+const MAX_SEQUENCE: usize = 1 << 25;
+
 /// The longest annotation, in bytes: room for how a key was made of a thousand files.
 pub const MAX_ANNOTATION_LEN: usize = 64 << 10;
 
@@ -218,6 +222,9 @@ impl Manifest {
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let wire: Wire = envelope::open(KIND, bytes, MAX_MANIFEST_LEN)?;
         let chunks = ChunkTable::from_columns(&wire.chunks)?;
+        if wire.sequence.len() > MAX_SEQUENCE {
+            return Err(FormatError::Inconsistent("there are too many chunks in its stream"));
+        }
         let mut stream_len = 0u64;
         for &row in &wire.sequence {
             let (_, location) = chunks.rows().get(row as usize).ok_or(
