@@ -5,6 +5,8 @@
 //! decides nothing.
 
 mod compare;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod record;
 
 use larder::error::Error;

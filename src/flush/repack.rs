@@ -59,7 +59,7 @@ pub(super) struct Sparse<'a> {
     /// What of it is in use.
     pub(super) extents: &'a Extents,
     /// Its chunks by what manifests say of it; if not given, its footer is asked.
-    pub(super) rows: Option<Vec<(ChunkId, Location)>>,
+    pub(super) rows: Option<(Option<KeyId>, Vec<(ChunkId, Location)>)>,
 }
 
 /// Packs of which less than half is in use, the sparsest first.
@@ -222,15 +222,15 @@ fn read_living(
 ) -> Result<(Option<KeyId>, Vec<Stored>), Error> {
     let object = Layout::pack(pack.id);
     let damaged = |source| Error::Damaged { object: object.clone(), source };
-    let all = match &pack.rows {
+    let (sealed_by, all) = match &pack.rows {
         Some(rows) => rows.clone(),
         None => {
             let footer = repository.pack_footer(pack.id, pack.len)?;
-            footer.locations(pack.id).map_err(damaged)?
+            (footer.sealed_by, footer.locations(pack.id).map_err(damaged)?)
         }
     };
     let mut chunks = vec![];
-    let sealing = repository.keys().sealing_of(footer.sealed_by);
+    let sealing = repository.keys().sealing_of(sealed_by);
     let mut unpacker = sealing.ok().map(Unpacker::new);
     for (start, end) in pack.extents.over_gaps(GAP) {
         if end > pack.len {
@@ -248,7 +248,7 @@ fn read_living(
             chunks.push((id, at, stored));
         }
     }
-    Ok((footer.sealed_by, chunks))
+    Ok((sealed_by, chunks))
 }
 
 /// Makes a manifest refer to the new places, if it is as it was marked.

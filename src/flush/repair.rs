@@ -17,6 +17,7 @@ use crate::ids::{ChunkId, Key, PackId, Scope};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{Access, ListedManifest, ListedPack, Removal, Repository, StoredState};
+use crate::secrets::KeyId;
 use crate::store::{MAX_BATCH, ObjectKey};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
@@ -245,13 +246,16 @@ fn read_footers(
     Ok(std::mem::take(&mut *lock(&read)))
 }
 
-/// What manifests need of packs, and where it lies, in order.
-type Rows = HashMap<PackId, BTreeMap<u64, (ChunkId, Location)>>;
+/// What manifests need of packs, and where it lies, in order; and the key that it is
+/// sealed with.
+type Rows = HashMap<PackId, (Option<KeyId>, BTreeMap<u64, (ChunkId, Location)>)>;
 
 fn note_rows(rows: &mut Rows, references: &References, packs: &BTreeSet<PackId>) {
     for &(id, at) in references.chunks.rows() {
         if packs.contains(&at.pack) {
-            rows.entry(at.pack).or_default().insert(at.offset, (id, at));
+            let (sealed_by, of_pack) = rows.entry(at.pack).or_default();
+            *sealed_by = references.sealed_by;
+            of_pack.insert(at.offset, (id, at));
         }
     }
 }
@@ -266,7 +270,8 @@ fn still_needed<'a>(
     let bad = packs.iter().filter(|pack| bad_packs.contains(&pack.id));
     bad.filter_map(|pack| {
         let extents = living.get(&pack.id)?;
-        let rows = rows.get(&pack.id).map(|rows| rows.values().copied().collect());
+        let rows = rows.get(&pack.id);
+        let rows = rows.map(|(key, rows)| (*key, rows.values().copied().collect()));
         Some(Sparse { id: pack.id, len: pack.len, extents, rows })
     })
     .collect()

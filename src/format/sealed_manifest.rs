@@ -78,6 +78,7 @@ struct WireReferences {
     key: Key,
     facts: WireFacts,
     chunks: chunk_table::Columns,
+    sealed_by: Option<ByteBuf>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,6 +107,8 @@ pub struct References {
     pub facts: ManifestFacts,
     /// The chunks and where they lie, each once.
     pub chunks: ChunkTable,
+    /// The key that the chunks are sealed with; `None` if they are not encrypted.
+    pub sealed_by: Option<KeyId>,
 }
 
 impl References {
@@ -121,6 +124,7 @@ impl References {
             key: wire.key,
             facts: wire.facts.into_facts(),
             chunks: ChunkTable::from_columns(&wire.chunks)?,
+            sealed_by: key_id(wire.sealed_by.as_ref().map(|key| &***key))?,
         })
     }
 }

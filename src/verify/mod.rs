@@ -9,10 +9,11 @@ mod packs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::Error;
-use crate::format::{ChunkTable, Layout, Location};
+use crate::format::{ChunkTable, Layout, Location, Manifest};
 use crate::ids::{ChunkId, Key, PackId, Scope};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{Access, ListedManifest, Repository};
+use crate::secrets::KeyId;
 use crate::store::ObjectKey;
 
 /// What to verify.
@@ -69,6 +70,8 @@ impl VerifyReport {
 struct Needed {
     /// By id and offset.
     chunks: HashMap<(ChunkId, u64), Location>,
+    /// The key that these are sealed with.
+    sealed_by: Option<KeyId>,
     /// Numbers of the manifests that need any of them.
     by: Vec<usize>,
 }
@@ -172,7 +175,10 @@ fn read_manifests(
         context.check()?;
         match repository.manifest(&found.scope, &found.key) {
             Ok(Some(stored)) => {
-                add_needs(&mut needed, &stored.manifest.chunks, number);
+                {
+                    let Manifest { chunks, sealed_by, .. } = &stored.manifest;
+                    add_needs(&mut needed, chunks, *sealed_by, number);
+                };
                 let epoch = stored.manifest.facts.epoch;
                 if latest.as_ref().is_none_or(|(latest, _)| epoch > *latest) {
                     *latest = Some((epoch, found.object.clone()));
@@ -188,7 +194,7 @@ fn read_manifests(
                 context.progress.warn(Warning::Distrusted { error: error.to_string() });
                 report.closed += 1;
                 if let Some((_, references)) = repository.references(found)? {
-                    add_needs(&mut needed, &references.chunks, number);
+                    add_needs(&mut needed, &references.chunks, references.sealed_by, number);
                 }
             }
             Err(error) if error.is_newer() => report.problems.push(error),
@@ -198,9 +204,15 @@ fn read_manifests(
     Ok(needed)
 }
 
-fn add_needs(needed: &mut BTreeMap<PackId, Needed>, chunks: &ChunkTable, number: usize) {
+fn add_needs(
+    needed: &mut BTreeMap<PackId, Needed>,
+    chunks: &ChunkTable,
+    sealed_by: Option<KeyId>,
+    number: usize,
+) {
     for &(id, location) in chunks.rows() {
         let pack = needed.entry(location.pack).or_default();
+        pack.sealed_by = sealed_by;
         pack.chunks.insert((id, location.offset), location);
         if pack.by.last() != Some(&number) {
             pack.by.push(number);

@@ -36,8 +36,18 @@ pub(super) fn check(
         Ok(footer) => footer,
         Err(error) if error.is_damage() => {
             let mut verdict = Verdict { is_bad: true, ..Verdict::of(error) };
-            let read =
-                check_without_footer(repository, &object, len, needed, &mut verdict, context);
+            let Ok(sealing) = repository.keys().sealing_of(needed.sealed_by) else {
+                report.closed_packs += 1;
+                return Ok(verdict);
+            };
+            let read = check_without_footer(
+                repository,
+                (&object, len),
+                needed,
+                &sealing,
+                &mut verdict,
+                context,
+            );
             report.read_bytes += read?;
             return Ok(verdict);
         }
@@ -75,9 +85,9 @@ pub(super) fn check(
 /// sound. What is not is no problem of its own.
 fn check_without_footer(
     repository: &Repository,
-    object: &ObjectKey,
-    len: u64,
+    (object, len): (&ObjectKey, u64),
     needed: &Needed,
+    sealing: &Sealing,
     verdict: &mut Verdict,
     context: Context<'_>,
 ) -> Result<u64, Error> {
@@ -90,7 +100,7 @@ fn check_without_footer(
         }
     }
     chunks.sort_by_key(|(_, location)| location.offset);
-    let read = read_chunks(repository, object, &chunks, verdict, context);
+    let read = read_chunks(repository, object, &chunks, sealing, verdict, context);
     verdict.problems.truncate(1);
     read
 }
