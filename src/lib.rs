@@ -98,6 +98,7 @@ pub mod stats;
 pub mod store;
 pub mod store_time;
 mod sync;
+mod threads;
 pub mod tier;
 pub mod trust;
 mod upload;
