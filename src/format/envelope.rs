@@ -106,7 +106,7 @@ fn check_newer(kind: EnvelopeKind, header: &[u8], frame: &[u8], max_len: u64) ->
     // None of it is used, so none is kept.
     let mut hasher = blake3::Hasher::new();
     hasher.update(hashed);
-    let read = zstd::stream::read::Decoder::with_buffer(frame)
+    let read = decoder(frame)
         .and_then(|decoder| hasher.update_reader(decoder.take(len.saturating_add(1))).map(drop));
     match read {
         Err(_) => FormatError::Compression,
@@ -137,21 +137,22 @@ pub(super) fn open_first<T: DeserializeOwned>(
     Ok((open(kind, first, max_len)?, rest))
 }
 
+/// What reads a frame, which may ask for [`MAX_WINDOW_LOG`] beside what comes out.
+fn decoder(frame: &[u8]) -> std::io::Result<zstd::stream::read::Decoder<'static, &[u8]>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(frame)?;
+    decoder.window_log_max(MAX_WINDOW_LOG)?;
+    Ok(decoder)
+}
+
 /// Decompresses a frame that must yield exactly `len` bytes.
 fn decompress(frame: &[u8], len: u64) -> Result<Vec<u8>, FormatError> {
     use std::io::Read;
-    let Ok(mut decoder) = zstd::stream::read::Decoder::with_buffer(frame) else {
-        return Err(FormatError::Compression);
-    };
-    // What the frame may ask for beside the payload.
-    decoder.window_log_max(MAX_WINDOW_LOG).map_err(|_| FormatError::Compression)?;
     // A header may claim a length its frame does not have: past a bound, the
     // buffer grows with what really comes out, so a lie costs little memory.
     let likely = usize::try_from(len).unwrap_or(usize::MAX).min(frame.len().saturating_mul(16));
     let mut payload = Vec::with_capacity(likely);
-    decoder
-        .take(len.saturating_add(1))
-        .read_to_end(&mut payload)
+    decoder(frame)
+        .and_then(|decoder| decoder.take(len.saturating_add(1)).read_to_end(&mut payload))
         .map_err(|_| FormatError::Compression)?;
     if payload.len() as u64 == len { Ok(payload) } else { Err(FormatError::Checksum) }
 }
@@ -203,38 +204,6 @@ mod tests {
         }
     }
 
-    /// Sealed as a larder would that knows the version after the one known here.
-    #[test]
-    fn only_a_true_version_counts_as_newer() {
-        let newer = EnvelopeKind { version: 2, ..KIND };
-        let known = FormatError::NewerVersion { found: 2, known: 1 };
-        let sealed = seal(newer, &"a text that is somewhat longer than one word");
-        assert_eq!(open::<u32>(KIND, &sealed, 1 << 20), Err(known.clone()));
-        // Its kind is as sure as its version.
-        let mut other = sealed.clone();
-        other[6] = b'Y';
-        let other_kind = EnvelopeKind { letter: b'Y', ..KIND };
-        assert_eq!(open::<u32>(other_kind, &other, 1 << 20), Err(FormatError::Checksum));
-        // What rotted has the version, too, but not the hash.
-        let mut unnoticed = 0;
-        for at in 6..sealed.len() {
-            for bit in 0..8 {
-                let mut damaged = sealed.clone();
-                damaged[at] ^= 1 << bit;
-                unnoticed += u32::from(open::<u32>(KIND, &damaged, u64::MAX) == Err(known.clone()));
-            }
-        }
-        assert!(unnoticed < 8, "{unnoticed} flips were not noticed");
-        for version in 2..=u8::MAX {
-            let mut flipped = seal(KIND, &"x");
-            flipped[7] = version;
-            assert_eq!(open::<String>(KIND, &flipped, 1 << 20), Err(FormatError::Checksum));
-        }
-        // More than this program would ever read: not for it to judge.
-        let long = seal(newer, &vec![0u8; 4096]);
-        assert_eq!(open::<u32>(KIND, &long, 100), Err(known));
-    }
-
     /// A decoder would allocate as much before it reads on.
     #[test]
     fn a_frame_that_refers_far_back_is_refused() {
@@ -271,6 +240,38 @@ mod tests {
         };
         // Threads have two megabytes.
         std::thread::Builder::new().stack_size(1 << 20).spawn(read).unwrap().join().unwrap();
+    }
+
+    /// Sealed as a larder would that knows the version after the one known here.
+    #[test]
+    fn only_a_true_version_counts_as_newer() {
+        let newer = EnvelopeKind { version: 2, ..KIND };
+        let known = FormatError::NewerVersion { found: 2, known: 1 };
+        let sealed = seal(newer, &"a text that is somewhat longer than one word");
+        assert_eq!(open::<u32>(KIND, &sealed, 1 << 20), Err(known.clone()));
+        // Its kind is as sure as its version.
+        let mut other = sealed.clone();
+        other[6] = b'Y';
+        let other_kind = EnvelopeKind { letter: b'Y', ..KIND };
+        assert_eq!(open::<u32>(other_kind, &other, 1 << 20), Err(FormatError::Checksum));
+        // What rotted has the version, too, but not the hash.
+        let mut unnoticed = 0;
+        for at in 6..sealed.len() {
+            for bit in 0..8 {
+                let mut damaged = sealed.clone();
+                damaged[at] ^= 1 << bit;
+                unnoticed += u32::from(open::<u32>(KIND, &damaged, u64::MAX) == Err(known.clone()));
+            }
+        }
+        assert!(unnoticed < 8, "{unnoticed} flips were not noticed");
+        for version in 2..=u8::MAX {
+            let mut flipped = seal(KIND, &"x");
+            flipped[7] = version;
+            assert_eq!(open::<String>(KIND, &flipped, 1 << 20), Err(FormatError::Checksum));
+        }
+        // More than this program would ever read: not for it to judge.
+        let long = seal(newer, &vec![0u8; 4096]);
+        assert_eq!(open::<u32>(KIND, &long, 100), Err(known));
     }
 
     #[test]

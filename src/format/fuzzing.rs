@@ -1,12 +1,18 @@
 //! Objects with payloads that no encoder makes, for fuzz targets.
 
 use super::envelope::{self, EnvelopeKind};
-use super::{gc_marks, gc_state, index, index_table, pack, sealed_manifest, stat_record};
+use super::{
+    Manifest, SealedManifest, gc_marks, gc_state, index, index_table, pack, sealed_manifest,
+    stat_record,
+};
+use crate::secrets::Keys;
 
 /// What lies in an envelope.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sealed {
     Manifest,
+    /// What is encrypted of a manifest.
+    Body,
     PackFooter,
     IndexDelta,
     IndexFilter,
@@ -19,6 +25,7 @@ impl Sealed {
     fn kind(self) -> EnvelopeKind {
         match self {
             Self::Manifest => sealed_manifest::KIND,
+            Self::Body => sealed_manifest::BODY,
             Self::PackFooter => pack::FOOTER,
             Self::IndexDelta => index::KIND,
             Self::IndexFilter => index_table::KIND,
@@ -34,11 +41,27 @@ pub(crate) fn seal(kind: Sealed, payload: &[u8]) -> Vec<u8> {
     envelope::seal_payload(kind.kind(), payload)
 }
 
+/// A manifest with a body that is as it is, encrypted and signed as these keys say.
+pub(crate) fn with_body(manifest: &Manifest, body: &[u8], keys: &Keys) -> Vec<u8> {
+    let sealed = SealedManifest::close_over(manifest, body.to_vec(), keys);
+    sealed.expect("its key is among these").encode()
+}
+
 /// The bytes that the first envelope in an object says it unpacks to, as far as it can
 /// be right: no frame holds more than some thousand times its length.
 pub(crate) fn declared_len(bytes: &[u8]) -> u64 {
     let declared = bytes.get(8..16).and_then(|len| len.try_into().ok()).map(u64::from_le_bytes);
     declared.unwrap_or(0).min(bytes.len() as u64 * 40_000)
+}
+
+/// The body of a manifest in the open, for seeds.
+#[cfg(test)]
+pub(crate) fn body(manifest: &[u8]) -> Vec<u8> {
+    #[derive(serde::Deserialize)]
+    struct Wire {
+        body: serde_bytes::ByteBuf,
+    }
+    rmp_serde::from_slice::<Wire>(&payload(manifest)).unwrap().body.into_vec()
 }
 
 /// The payload of the first envelope in a sound object, for seeds.

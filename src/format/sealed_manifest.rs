@@ -23,7 +23,8 @@ use crate::secrets::{Distrust, KeyId, Keys, PublicKey, Signature};
 pub(super) const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manifest", version: 1 };
 
 /// What is encrypted of a manifest.
-const BODY: EnvelopeKind = EnvelopeKind { letter: b'B', name: "manifest body", version: 1 };
+pub(super) const BODY: EnvelopeKind =
+    EnvelopeKind { letter: b'B', name: "manifest body", version: 1 };
 
 /// The longest manifest that is read, in bytes before compression: room for
 /// some ten million files.
@@ -149,6 +150,15 @@ impl SealedManifest {
             Some(_) => envelope::seal(BODY, &wire),
             None => rmp_serde::to_vec_named(&wire).expect("plain data always serializes"),
         };
+        Self::close_over(manifest, body, keys)
+    }
+
+    /// Closes a manifest over a body that is written already.
+    pub(super) fn close_over(
+        manifest: &Manifest,
+        body: Vec<u8>,
+        keys: &Keys,
+    ) -> Result<Self, Distrust> {
         let sealing = keys.sealing_of(manifest.sealed_by)?;
         let mut sealed = Self {
             scope: manifest.scope.clone(),

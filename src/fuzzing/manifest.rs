@@ -1,11 +1,16 @@
 //! Manifests and stat records: trees, and where their data lies.
 
-use super::object::{Form, decode};
-use crate::format::fuzzing::Sealed;
+use std::sync::OnceLock;
+
+use super::object::{Form, decode, within};
+use crate::format::fuzzing::{Sealed, declared_len, with_body};
 use crate::format::{
-    EntryIndex, Kind, Manifest, References, StatRecord, Stream, Tree, align, subtree_ends,
+    Annotation, ChunkTable, EntryIndex, Kind, Location, Manifest, ManifestFacts, References,
+    SealedManifest, StatRecord, Stream, Tree, align, subtree_ends,
 };
+use crate::ids::{ChunkId, PackId};
 use crate::relpath::RelPath;
+use crate::secrets::{EncryptionKey, Keys, SigningKey};
 use crate::usage::Usage;
 
 /// Entries whose whole paths are looked at: in a tree that is one long path, all of them
@@ -20,26 +25,76 @@ const PIECES: usize = 10_000;
 /// # Panics
 /// If a promise is broken.
 pub fn manifest(data: &[u8]) {
-    match super::choose(data, 4) {
-        (0..3, rest) => {
-            Form::of(rest).object(Sealed::Manifest).into_iter().for_each(|it| check_manifest(&it));
-        }
-        (_, rest) => {
-            Form::of(rest).object(Sealed::StatRecord).into_iter().for_each(|it| check_record(&it));
-        }
+    let (kind, rest) = super::choose(data, 4);
+    let form = Form::of(rest);
+    match kind {
+        0 => form.object(Sealed::Manifest).into_iter().for_each(|it| check_manifest(&it, 0)),
+        1 => form.payload().into_iter().for_each(|body| {
+            check_manifest(&with_body(&base(&Keys::default()), &body, &Keys::default()), 0);
+        }),
+        2 => form.object(Sealed::Body).into_iter().for_each(|body| {
+            let keys = keys();
+            check_manifest(&with_body(&base(keys), &body, keys), declared_len(&body));
+        }),
+        _ => form.object(Sealed::StatRecord).into_iter().for_each(|it| check_record(&it)),
     }
 }
 
-fn check_manifest(bytes: &[u8]) {
-    let references = decode(bytes, References::decode);
-    let Some(manifest) = decode(bytes, Manifest::decode) else { return };
-    let references = references.expect("a sound manifest says what it refers to");
-    assert_eq!((&references.scope, &references.key), (&manifest.scope, &manifest.key));
-    assert_eq!((&references.facts, &references.chunks), (&manifest.facts, &manifest.chunks));
+/// Keys that encrypt and sign.
+fn keys() -> &'static Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        Keys::new(&[EncryptionKey::generate()], Some(SigningKey::generate()), vec![])
+    })
+}
 
-    let encoded = manifest.encode();
-    let again = Manifest::decode(&encoded).expect("what was decoded is encoded");
-    assert_eq!(again.encode(), encoded);
+/// A manifest of no files and a few chunks, which bodies can speak of.
+fn base(keys: &Keys) -> Manifest {
+    let mut chunks = ChunkTable::default();
+    for number in 0..5_u8 {
+        let (pack, offset) = (PackId::from_bytes([number % 2; 16]), u64::from(number) << 20);
+        let location = Location { pack, offset, stored_len: 50_000, raw_len: 70_000 };
+        chunks.push(ChunkId::of(&[number]), location);
+    }
+    Manifest {
+        scope: "s".parse().expect("it is a scope"),
+        key: "k".parse().expect("it is a key"),
+        writer: String::new(),
+        created: 0,
+        facts: ManifestFacts::default(),
+        annotation: Annotation::default(),
+        tree: Tree::default(),
+        sequence: vec![],
+        chunks,
+        sealed_by: keys.sealing().key(),
+        signed_by: None,
+    }
+}
+
+/// Checks an object whose body, once it is decrypted, says that it unpacks to so many
+/// bytes.
+fn check_manifest(bytes: &[u8], encrypted_len: u64) {
+    let references = decode(bytes, References::decode);
+    let Some(sealed) = decode(bytes, SealedManifest::decode) else { return };
+    let references = references.expect("a manifest says what it refers to");
+    assert_eq!((&references.scope, &references.key), (&sealed.scope, &sealed.key));
+    assert_eq!((&references.facts, &references.chunks), (&sealed.facts, &sealed.chunks));
+    assert_eq!(
+        sealed.encode(),
+        SealedManifest::decode(&sealed.encode())
+            .unwrap_or_else(|error| { panic!("what was decoded is encoded: {error}") })
+            .encode()
+    );
+
+    let none = Keys::default();
+    let keys = if encrypted_len > 0 { keys() } else { &none };
+    let opened = within(declared_len(bytes) + encrypted_len, || sealed.open(keys));
+    let Some(manifest) = opened else { return };
+    let closed = SealedManifest::close(&manifest, keys).expect("the key is there").encode();
+    let again = SealedManifest::decode(&closed).expect("what was decoded is encoded");
+    let again = again.open(keys).expect("what was closed is opened");
+    assert_eq!(again.encode(), manifest.encode());
+    assert_eq!(again.sealed_by, manifest.sealed_by);
     assert!(again.same_contents(&manifest) && manifest.check().is_ok());
     assert_eq!(again.annotation, manifest.annotation);
     check_tree(&manifest.tree, &manifest.stream());

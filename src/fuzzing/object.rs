@@ -1,7 +1,6 @@
 //! Objects in envelopes, of what a fuzzer gives: the checksum would stop it at the door.
 
 use super::memory;
-use crate::format::FormatError;
 use crate::format::fuzzing::{Sealed, declared_len, seal};
 
 /// What decoders may have at once, whatever they read: `serde` believes a list's length
@@ -38,23 +37,41 @@ impl<'a> Form<'a> {
         match self {
             Self::Object(bytes) => Some(bytes.to_vec()),
             Self::Payload(payload) => Some(seal(kind, payload)),
-            Self::Json(text) => {
-                let value: serde_json::Value = serde_json::from_slice(text).ok()?;
-                Some(seal(kind, &rmp_serde::to_vec(&value).ok()?))
-            }
+            Self::Json(text) => Some(seal(kind, &from_json(text)?)),
+        }
+    }
+
+    /// The payload alone.
+    pub(super) fn payload(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Object(bytes) | Self::Payload(bytes) => Some(bytes.to_vec()),
+            Self::Json(text) => from_json(text),
         }
     }
 }
 
+fn from_json(text: &[u8]) -> Option<Vec<u8>> {
+    let value: serde_json::Value = serde_json::from_slice(text).ok()?;
+    rmp_serde::to_vec(&value).ok()
+}
+
 /// Decodes within the memory that an object may take; checks what is said of one that
 /// is refused.
-pub(super) fn decode<T>(
+pub(super) fn decode<T, E: std::fmt::Display>(
     bytes: &[u8],
-    decode: impl FnOnce(&[u8]) -> Result<T, FormatError>,
+    decode: impl FnOnce(&[u8]) -> Result<T, E>,
 ) -> Option<T> {
-    let allowed = AT_LEAST + declared_len(bytes).saturating_mul(PER_BYTE);
+    within(declared_len(bytes), || decode(bytes))
+}
+
+/// Decodes within the memory that so many bytes of payload may take.
+pub(super) fn within<T, E: std::fmt::Display>(
+    payload_len: u64,
+    decode: impl FnOnce() -> Result<T, E>,
+) -> Option<T> {
+    let allowed = AT_LEAST + payload_len.saturating_mul(PER_BYTE);
     let allowed = usize::try_from(allowed).unwrap_or(usize::MAX / 2);
-    match memory::within(allowed, || decode(bytes)) {
+    match memory::within(allowed, decode) {
         Ok(value) => Some(value),
         Err(error) => {
             super::check_message(&error.to_string());

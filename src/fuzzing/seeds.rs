@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::files::WalkSource;
 use crate::flush::{FlushRequest, Policy, Scopes, flush};
-use crate::format::fuzzing::{Sealed, payload, seal};
+use crate::format::fuzzing::{Sealed, body, payload, seal};
 use crate::format::testing::{any_manifest, trees};
 use crate::format::{Anchor, StatRecord};
 use crate::progress::{Context, NoProgress};
@@ -34,9 +34,10 @@ fn the_seeds_are_written() {
     let mut tree = || trees().new_tree(&mut runner).unwrap().current();
     for number in 0..TREES {
         let manifest = any_manifest(tree());
-        write_forms("manifest", &[0], &format!("tree-{number}"), &manifest.encode());
+        write_manifest(&format!("tree-{number}"), &manifest.encode());
         let sequence = manifest.sequence.iter().map(|&row| manifest.chunks.get(row));
         let record = StatRecord {
+            sealed_by: None,
             chunking: crate::chunking::parameters(),
             identities: manifest.tree.indexes().map(|_| None).collect(),
             sequence: sequence.map(|(id, at)| (id, at.raw_len)).collect(),
@@ -88,7 +89,7 @@ fn write_object(object: &ObjectKey, body: &[u8]) {
     write("marker", "name", &[&[1], name.as_bytes()].concat());
     let number = blake3::hash(body).to_string()[..8].to_owned();
     if name.starts_with("manifests/") {
-        write_forms("manifest", &[0], &number, body);
+        write_manifest(&number, body);
     } else if name.starts_with("packs/") {
         write("pack", &number, &[&[0], body].concat());
         let len = u32::from_le_bytes(*body[..body.len() - 4].last_chunk().unwrap()) as usize;
@@ -107,6 +108,17 @@ fn write_object(object: &ObjectKey, body: &[u8]) {
         write_table(body);
     } else if name == "format" {
         write("marker", "marker", &[&[0], body].concat());
+    }
+}
+
+/// A manifest, and its body alone: in the open, and as what is to be encrypted.
+fn write_manifest(name: &str, object: &[u8]) {
+    write_forms("manifest", &[0], name, object);
+    for (form, bytes) in forms(&seal(Sealed::Body, &body(object))) {
+        let choices = if form == 0 { &[2][..] } else { &[1, 2] };
+        for choice in choices {
+            write("manifest", name, &[&[*choice, form], &*bytes].concat());
+        }
     }
 }
 
@@ -159,8 +171,9 @@ fn hostile() {
     let write = |target: &str, name: &str, choices: &[u8], bytes: &[u8]| {
         write_to("regressions", target, name, &[choices, bytes].concat());
     };
-    let targets: [(&str, &[u8], Sealed); 7] = [
+    let targets: [(&str, &[u8], Sealed); 8] = [
         ("manifest", &[0], Sealed::Manifest),
+        ("manifest", &[2], Sealed::Body),
         ("manifest", &[3], Sealed::StatRecord),
         ("pack", &[1], Sealed::PackFooter),
         ("index", &[0], Sealed::IndexDelta),
