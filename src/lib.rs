@@ -44,6 +44,31 @@
 //! `docs/design.md` the reasons.
 
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "test data is small"))]
+#![cfg_attr(fuzzing, allow(dead_code, unused_imports, reason = "the program uses the rest"))]
+
+// Tells how much memory a decoder asks for.
+#[cfg(any(test, fuzzing))]
+#[global_allocator]
+static ALLOCATOR: fuzzing::memory::Counting = fuzzing::memory::Counting;
+
+// The front ends are modules of the program, which fuzz targets cannot reach. To them,
+// the library is another crate.
+#[cfg(fuzzing)]
+extern crate self as larder;
+#[cfg(fuzzing)]
+mod config;
+#[cfg(fuzzing)]
+mod excerpt;
+#[cfg(fuzzing)]
+mod explain;
+#[cfg(fuzzing)]
+mod git;
+#[cfg(fuzzing)]
+mod keys;
+#[cfg(fuzzing)]
+mod plugin;
+#[cfg(fuzzing)]
+mod values;
 
 mod budget;
 pub mod chunking;
@@ -55,6 +80,8 @@ pub mod error;
 pub mod files;
 pub mod flush;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod ids;
 mod index;
 pub mod mounts;
@@ -71,6 +98,7 @@ pub mod stats;
 pub mod store;
 pub mod store_time;
 mod sync;
+mod threads;
 pub mod tier;
 pub mod trust;
 mod upload;

@@ -11,6 +11,9 @@ mod init;
 mod keys;
 mod outputs;
 mod plugin;
+#[cfg(test)]
+#[path = "fuzzing/replay.rs"]
+mod replay;
 mod report;
 mod values;
 

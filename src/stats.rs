@@ -173,7 +173,9 @@ impl Count<'_> {
         let stored = match self.repository.manifest(&listed.scope, &listed.key) {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(None),
-            Err(error) if error.is_damage() => return Ok(Some(Read::Damaged(listed.key.clone()))),
+            Err(error) if error.is_unreadable() => {
+                return Ok(Some(Read::Damaged(listed.key.clone())));
+            }
             // How many files it has nobody can tell; what it refers to counts.
             Err(error @ Error::Distrusted { .. }) => {
                 self.context.progress.warn(Warning::Distrusted { error: error.to_string() });

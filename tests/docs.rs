@@ -153,7 +153,17 @@ const LAYERS: [&[&str]; 5] = [
     &["ids", "relpath", "object_key", "store_time", "size", "sync", "code", "trust"],
     &["format", "chunking", "secrets"],
     &["files", "store", "mounts", "records", "tier"],
-    &["error", "progress", "budget", "compression", "workers", "repository", "index", "upload"],
+    &[
+        "error",
+        "progress",
+        "budget",
+        "compression",
+        "workers",
+        "threads",
+        "repository",
+        "index",
+        "upload",
+    ],
     &["save", "restore", "flush", "verify", "stats", "diff", "usage", "doctor"],
 ];
 

@@ -123,7 +123,7 @@ impl Assets<'_> {
     fn stored(&self, key: &Key) -> Result<Option<(Vec<Package>, Version)>, AssetsFailure> {
         match find_whole(self.access.clone(), self.scope, key, self.context) {
             Ok(found) => Ok(found.map(|found| (packages_in(&found.manifest.tree), found.version))),
-            Err(error) if error.is_damage() => {
+            Err(error) if error.is_unreadable() => {
                 self.context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
                 Ok(None)
             }
@@ -155,7 +155,7 @@ impl Assets<'_> {
         let request = RestoreRequest::new(self.scope.clone(), vec![from.clone()], below);
         match restore(self.access.clone(), &request, self.context) {
             Ok(report) if report.hit == Hit::Miss => return Ok(None),
-            Err(error) if error.is_damage() => {
+            Err(error) if error.is_unreadable() => {
                 self.context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
                 return Ok(None);
             }

@@ -357,6 +357,7 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::FileSystemFull
         | Code::FileFailed
         | Code::NoWorkingDirectory
+        | Code::NoThread
         | Code::FlushOvertaken
         | Code::NotFenced
         | Code::SaveOvertaken => Exit::Failure,
@@ -381,10 +382,12 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::ExpiredCredentials => Exit::Credentials,
         Code::WrongRegion => Exit::Region,
         Code::NotS3 => Exit::NotS3,
-        Code::MarkerUnreadable | Code::StoreVersion | Code::StoreChunking | Code::NotAStore => {
-            Exit::OtherStore
-        }
-        Code::Damaged | Code::Missing | Code::DamagedChunk | Code::NewerObject => Exit::Damage,
+        Code::MarkerUnreadable
+        | Code::StoreVersion
+        | Code::StoreChunking
+        | Code::NotAStore
+        | Code::NewerObject => Exit::OtherStore,
+        Code::Damaged | Code::Missing | Code::DamagedChunk => Exit::Damage,
         // As restores have it: what is not trusted is not there.
         Code::Distrusted => Exit::Miss,
         Code::Interrupted => Exit::Interrupted,

@@ -207,7 +207,7 @@ fn bring_back(session: &Session, key: &Key, path: Option<&Path>) -> Result<Hit, 
     request.tier = session.tier_by_environment()?;
     match restore::carry_out(session, &request, summary) {
         Ok(report) => Ok(report.hit),
-        Err(Failure::Larder(error)) if error.is_damage() => {
+        Err(Failure::Larder(error)) if error.is_unreadable() => {
             session.warn(Warning::IgnoredDamage { error: error.to_string() });
             say(
                 session,

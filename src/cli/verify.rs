@@ -3,6 +3,7 @@
 use larder::error::Error;
 use larder::flush::{RepairReport, RepairRequest, repair};
 use larder::ids::PackId;
+use larder::repository::Repository;
 use larder::verify::{VerifyReport, VerifyRequest, verify};
 use serde_json::{Value, json};
 
@@ -24,15 +25,21 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
         keys: arguments.keys.clone(),
         read_data: arguments.read_data,
     };
+    let marker_reset = arguments.repair && Repository::mend_marker(store.clone())?;
     let mut report = verify(session.access(&store), &request, session.context())?;
     let repaired = if arguments.repair {
+        if let Some(newer) = report.take_newer() {
+            return Err(newer.into());
+        }
         let request = RepairRequest {
             damaged: report.damaged.clone(),
             bad_packs: std::mem::take(&mut report.bad_packs),
+            state_is_stale: report.state_is_stale,
             take_over: arguments.take_over,
             unfenced: arguments.unfenced,
         };
-        Some(repair(session.access(&store), &request, session.context())?)
+        let repaired = repair(session.access(&store), &request, session.context())?;
+        Some(RepairReport { marker_reset, ..repaired })
     } else {
         None
     };
@@ -48,6 +55,8 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
             "packs": report.packs,
             "chunks": report.chunks,
             "read_bytes": report.read_bytes,
+            "closed_manifests": report.closed,
+            "closed_packs": report.closed_packs,
             "missing_keys": report.missing_keys,
             "problems": report.problems.iter().map(Error::to_string).collect::<Vec<_>>(),
             "damaged": damaged,
@@ -67,7 +76,8 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
     Ok(match repaired {
         Some(repaired) if repaired.is_busy => Exit::Failure,
         Some(_) => Exit::Success,
-        None if !report.problems.is_empty() => Exit::Damage,
+        None if report.problems.iter().any(Error::is_damage) => Exit::Damage,
+        None if !report.problems.is_empty() => Exit::OtherStore,
         None if !report.missing_keys.is_empty() => Exit::Miss,
         None => Exit::Success,
     })
@@ -78,6 +88,7 @@ fn repaired_json(repaired: &RepairReport) -> Value {
     let ids = |packs: &[PackId]| packs.iter().map(PackId::to_string).collect::<Vec<_>>();
     json!({
         "busy": repaired.is_busy,
+        "marker_reset": repaired.marker_reset,
         "state_reset": repaired.state_reset,
         "dropped": dropped.collect::<Vec<_>>(),
         "saved_meanwhile": repaired.saved_meanwhile,
@@ -96,6 +107,9 @@ fn print_repaired(session: &Session, repaired: &RepairReport) {
             "a flush of this store is at work; nothing was repaired (if it was killed: --take-over)",
         );
         return;
+    }
+    if repaired.marker_reset {
+        output::line("the format marker was made anew");
     }
     if repaired.state_reset {
         output::line("the state of garbage collection was made anew");
@@ -147,12 +161,18 @@ fn print(session: &Session, report: &VerifyReport, took: &str) {
         0 => String::new(),
         count => format!(", {} read", bytes(count)),
     };
+    let closed = match (report.closed, report.closed_packs) {
+        (0, 0) => String::new(),
+        (caches, packs) => {
+            format!(", not opened: {} and {}", things(caches, "cache"), things(packs, "pack"))
+        }
+    };
     let verdict = match report.problems.len() {
         0 => format!("{GOOD}no problem found{GOOD:#}"),
         number => format!("{BAD}{} found{BAD:#}", things(number as u64, "problem")),
     };
     output::line(format_args!(
-        "checked {}, {}, {}{read}, {took}: {verdict}",
+        "checked {}, {}, {}{read}{closed}, {took}: {verdict}",
         things(report.manifests, "cache"),
         things(report.packs, "pack"),
         things(report.chunks, "chunk"),

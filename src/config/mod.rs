@@ -8,6 +8,8 @@
 
 mod cache;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod rows;
 mod table;
 

@@ -33,8 +33,9 @@ pub enum Error {
         /// Something that is there.
         example: ObjectKey,
     },
-    /// An object of the store is damaged.
-    #[error("the object {object} is damaged: {source}")]
+    /// An object of the store cannot be read: it is damaged, or, if
+    /// [`Error::is_newer`] says so, written by a newer larder.
+    #[error("the object {object} {}: {source}", fault(source))]
     Damaged {
         /// The object.
         object: ObjectKey,
@@ -108,6 +109,9 @@ pub enum Error {
         "garbage collection overtook this save {0} times: what it reused was condemned before it could publish"
     )]
     SaveOvertaken(u32),
+    /// The system does not start as many threads as are needed.
+    #[error("cannot start a thread: {0}")]
+    NoThread(#[source] std::io::Error),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -133,6 +137,7 @@ impl Error {
             Self::FlushOvertaken => Code::FlushOvertaken,
             Self::NotFenced => Code::NotFenced,
             Self::SaveOvertaken(_) => Code::SaveOvertaken,
+            Self::NoThread(_) => Code::NoThread,
             Self::Interrupted => Code::Interrupted,
         }
     }
@@ -143,11 +148,13 @@ impl Error {
             Self::Store(error) => return error.hint().map(String::from),
             Self::Marker { source, .. } => source.hint(),
             Self::NotAStore { .. } => "choose an empty or new place, or an existing larder store",
-            Self::Damaged { object, .. } if *object == Layout::gc_state() => {
-                "`larder verify --repair` makes it anew"
-            }
             Self::Damaged { source: FormatError::NewerVersion { .. }, .. } => {
-                "use a larder that is as new as the one that wrote it"
+                "update larder here: this one neither reads nor repairs what it does not know"
+            }
+            Self::Damaged { object, .. } | Self::Missing { object, .. }
+                if [Layout::marker(), Layout::gc_state()].contains(object) =>
+            {
+                "`larder verify --repair` makes it anew"
             }
             Self::Distrusted { why, .. } => match why {
                 Distrust::NoKey(_) => {
@@ -200,14 +207,39 @@ impl Error {
                 "run `larder flush` with a --grace that is longer than any save takes"
             }
             Self::InTheWay { .. } => "move it away, or restore elsewhere by `larder restore --to`",
+            Self::NoThread(_) => {
+                "allow more processes (`ulimit -u`, the container's limit of pids) or memory, or \
+                 let fewer run at once"
+            }
             Self::Interrupted => return None,
         };
         Some(hint.to_owned())
     }
 
-    /// Whether the store's contents, not its service, are at fault.
+    /// Whether the store's contents, not its service, are at fault, so that repairing
+    /// it is right.
     pub fn is_damage(&self) -> bool {
+        self.is_unreadable() && !self.is_newer()
+    }
+
+    /// Whether this is of an object that a newer larder wrote: it is sound, and not to
+    /// be removed or mended.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Damaged { source: FormatError::NewerVersion { .. }, .. })
+    }
+
+    /// Whether this program cannot make use of something in the store, for whichever of
+    /// both reasons. Who can do without it should.
+    pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. })
+    }
+}
+
+/// What is the matter with an object of which this is said.
+fn fault(source: &FormatError) -> &'static str {
+    match source {
+        FormatError::NewerVersion { .. } => "was written by a newer larder",
+        _ => "is damaged",
     }
 }
 

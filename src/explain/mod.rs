@@ -5,6 +5,8 @@
 //! decides nothing.
 
 mod compare;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod record;
 
 use larder::error::Error;
@@ -88,7 +90,7 @@ pub(crate) fn explain(
             Ok(Some(stored)) => stored,
             // Deleted since, or nothing to compare with.
             Ok(None) => continue,
-            Err(error) if error.is_damage() || matches!(error, Error::Distrusted { .. }) => {
+            Err(error) if error.is_unreadable() || matches!(error, Error::Distrusted { .. }) => {
                 continue;
             }
             Err(error) => return Err(error),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::marks::Marked;
 use crate::error::Error;
 use crate::format::{Claim, GcState, Layout};
 use crate::ids::FlushId;
@@ -33,6 +34,8 @@ pub(super) struct Claimed<'r> {
     repository: &'r Repository,
     pub(super) state: GcState,
     version: Version,
+    /// Whether there was a state before.
+    had_state: bool,
 }
 
 impl<'r> Claimed<'r> {
@@ -54,7 +57,7 @@ impl<'r> Claimed<'r> {
         let claim = Some(Claim { by: FlushId::generate(), at: now });
         let state = GcState { claim, ..found.state };
         let version = repository.put_gc_state(&state, found.version.as_ref())?;
-        let claimed = Self { repository, state, version };
+        let claimed = Self { repository, state, version, had_state: found.version.is_some() };
         if !unfenced {
             claimed.check_fence()?;
         }
@@ -73,6 +76,20 @@ impl<'r> Claimed<'r> {
             Err(error) if error.is_conflict() => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Refuses a state that is earlier than what was saved by it: what it lists as
+    /// condemned for long may be in use again, by savers who have read a later one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Missing`] name the state then.
+    pub(super) fn check_age(&self, marked: &[Marked]) -> Result<(), Error> {
+        let is_later = |marked: &&Marked| marked.mark.facts.epoch > self.state.epoch;
+        let Some(later) = marked.iter().find(is_later) else { return Ok(()) };
+        if self.repository.gc_state()?.version != Some(self.version.clone()) {
+            return Err(Error::FlushOvertaken);
+        }
+        Err(Repository::stale_state(self.had_state, later.listed.object.clone()))
     }
 
     /// Puts the next state.

@@ -180,6 +180,7 @@ impl Run<'_> {
             }
         })?;
 
+        claimed.check_age(&survey.marks.all)?;
         let removed = sweep::remove_manifests(self.repository, &mut survey, self.context)?;
         let living = marks::living(survey.staying());
         let plan = self.plan(&claimed.state, &living, &survey);

@@ -15,7 +15,9 @@ use super::marks::Marked;
 use super::plan::{Living, Plan};
 use crate::compression::Unpacker;
 use crate::error::Error;
-use crate::format::{ChunkTable, Extents, GcState, Layout, Location, PackBuilder, Repacking};
+use crate::format::{
+    ChunkTable, Extents, FormatError, GcState, Layout, Location, PackBuilder, Repacking,
+};
 use crate::ids::{ChunkId, PackId};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{Refreshed, Repository, StoredSealed};
@@ -56,6 +58,8 @@ pub(super) struct Sparse<'a> {
     pub(super) len: u64,
     /// What of it is in use.
     pub(super) extents: &'a Extents,
+    /// Its chunks by what manifests say of it; if not given, its footer is asked.
+    pub(super) rows: Option<(Option<KeyId>, Vec<(ChunkId, Location)>)>,
 }
 
 /// Packs of which less than half is in use, the sparsest first.
@@ -64,7 +68,9 @@ fn sparse<'a>(living: &'a Living, survey: &Survey, plan: &Plan) -> Vec<Sparse<'a
     let mut sparse: Vec<Sparse<'a>> = living
         .iter()
         .filter(|(pack, _)| !lost.contains(pack))
-        .filter_map(|(&id, extents)| Some(Sparse { id, len: *survey.lens.get(&id)?, extents }))
+        .filter_map(|(&id, extents)| {
+            Some(Sparse { id, len: *survey.lens.get(&id)?, extents, rows: None })
+        })
         .filter(|pack| pack.extents.bytes().saturating_mul(2) < pack.len)
         .collect();
     sparse.sort_unstable_by_key(|pack| (pack.extents.bytes(), pack.id));
@@ -215,13 +221,21 @@ fn read_living(
     pack: &Sparse<'_>,
 ) -> Result<(Option<KeyId>, Vec<Stored>), Error> {
     let object = Layout::pack(pack.id);
-    let footer = repository.pack_footer(pack.id, pack.len)?;
     let damaged = |source| Error::Damaged { object: object.clone(), source };
-    let all = footer.locations(pack.id).map_err(damaged)?;
+    let (sealed_by, all) = match &pack.rows {
+        Some(rows) => rows.clone(),
+        None => {
+            let footer = repository.pack_footer(pack.id, pack.len)?;
+            (footer.sealed_by, footer.locations(pack.id).map_err(damaged)?)
+        }
+    };
     let mut chunks = vec![];
-    let sealing = repository.keys().sealing_of(footer.sealed_by);
+    let sealing = repository.keys().sealing_of(sealed_by);
     let mut unpacker = sealing.ok().map(Unpacker::new);
     for (start, end) in pack.extents.over_gaps(GAP) {
+        if end > pack.len {
+            return Err(damaged(FormatError::Truncated));
+        }
         let bytes = repository.store().get_range(&object, start..end)?;
         let inside = all.iter().filter(|(_, at)| at.offset >= start && at.end() <= end);
         for &(id, at) in inside.filter(|(_, at)| pack.extents.contains(at.offset, at.end())) {
@@ -234,7 +248,7 @@ fn read_living(
             chunks.push((id, at, stored));
         }
     }
-    Ok((footer.sealed_by, chunks))
+    Ok((sealed_by, chunks))
 }
 
 /// Makes a manifest refer to the new places, if it is as it was marked.

@@ -5,18 +5,19 @@
 //! saves and restores may go on meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use super::claim::{self, Claimed};
 use super::marks::{self, Marks};
 use super::plan::Living;
 use super::repack::{self, Sparse};
 use crate::error::Error;
-use crate::format::{GcState, Layout};
-use crate::ids::{Key, PackId, Scope};
+use crate::format::{GcState, Layout, Location, References};
+use crate::ids::{ChunkId, Key, PackId, Scope};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{Access, ListedManifest, ListedPack, Removal, Repository, StoredState};
+use crate::secrets::KeyId;
 use crate::store::{MAX_BATCH, ObjectKey};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
@@ -32,6 +33,8 @@ pub struct RepairRequest {
     pub damaged: Vec<ListedManifest>,
     /// Packs of which something cannot be read.
     pub bad_packs: BTreeSet<PackId>,
+    /// The state of garbage collection is lost, or an earlier one was put back.
+    pub state_is_stale: bool,
     /// Begin although a flush has not finished.
     pub take_over: bool,
     /// Go on without conditional writes: no flush runs.
@@ -43,7 +46,10 @@ pub struct RepairRequest {
 pub struct RepairReport {
     /// A flush is at work: nothing was done.
     pub is_busy: bool,
-    /// The state of garbage collection could not be read, and was made anew.
+    /// The format marker was lost or could not be read, and was made anew before.
+    pub marker_reset: bool,
+    /// The state of garbage collection could not be read or was an earlier one, and was
+    /// made anew.
     pub state_reset: bool,
     /// Caches that were removed: the next saves of them bring them back.
     pub dropped: Vec<(Scope, Key)>,
@@ -67,7 +73,7 @@ pub struct RepairReport {
 ///
 /// # Errors
 /// [`Error`] says what failed. What was done by then stays done; repairing
-/// again does the rest.
+/// again does the rest. If it [is newer](Error::is_newer), only a newer larder can.
 pub fn repair(
     access: impl Into<Access>,
     request: &RepairRequest,
@@ -79,12 +85,14 @@ pub fn repair(
     };
     let now = StoreTime::from(repository.store().now()?);
     let found = match repository.gc_state() {
-        Err(error) if error.is_damage() => {
+        Ok(found) if !request.state_is_stale => found,
+        Err(error) if !error.is_damage() => return Err(error),
+        _ => {
             report.state_reset = true;
             replacement(&repository, request, now, context)?
         }
-        found => found?,
     };
+    refuse_newer(&repository, &found.state)?;
     if claim::is_busy(&found.state, now, claim::LEASE) && !request.take_over {
         return Ok(RepairReport { is_busy: true, ..RepairReport::default() });
     }
@@ -104,7 +112,10 @@ fn act(
     drop_manifests(repository, &request.damaged, report, context)?;
     repack::fence(repository, claimed, context)?;
     let deltas = repository.list_deltas(0)?;
-    let marks = marks::mark(repository, HashMap::new(), |_| {}, context)?;
+    let rows = Mutex::new(Rows::new());
+    let see = |references: &References| note_rows(&mut lock(&rows), references, &request.bad_packs);
+    let marks = marks::mark(repository, HashMap::new(), see, context)?;
+    let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     let living = marks::living(marks.all.iter());
     let packs = repository.list_packs()?;
 
@@ -125,7 +136,7 @@ fn act(
     }
     claimed.put(next)?;
 
-    let sparse = still_needed(&bad_packs, &living, &packs);
+    let sparse = still_needed(&bad_packs, &living, &packs, &rows);
     let moved = repack::empty(repository, claimed, &sparse, marks.all.iter(), context)?;
     report.moved_bytes = moved.moved_bytes;
     report.bad_packs = bad_packs.into_iter().collect();
@@ -152,9 +163,24 @@ fn replacement(
     let condemned: BTreeMap<PackId, StoreTime> =
         packs.filter(|pack| !living.contains_key(pack)).map(|pack| (pack, now)).collect();
     let epoch = last_epoch(repository, &marks)?.saturating_add(2);
-    let version = repository.store().head(&Layout::gc_state())?.version;
+    let version = match repository.store().head(&Layout::gc_state()) {
+        Ok(found) => Some(found.version),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error.into()),
+    };
     let state = GcState { epoch, condemned, ..GcState::default() };
-    Ok(StoredState { state, version: Some(version) })
+    Ok(StoredState { state, version })
+}
+
+/// What a repair would put others in place of must not be a newer larder's. (A delta is
+/// a hint for the time until the next flush, and goes unread.)
+fn refuse_newer(repository: &Repository, state: &GcState) -> Result<(), Error> {
+    let marks = repository.gc_marks().map(drop);
+    let table = state.table.map_or(Ok(()), |table| TableBuilder::look(repository, table));
+    [marks, table].into_iter().try_for_each(|found| match found {
+        Err(error) if error.is_damage() => Ok(()),
+        found => found,
+    })
 }
 
 fn last_epoch(repository: &Repository, marks: &Marks) -> Result<u64, Error> {
@@ -220,16 +246,33 @@ fn read_footers(
     Ok(std::mem::take(&mut *lock(&read)))
 }
 
-/// Bad packs of which caches need what is sound.
+/// What manifests need of packs, and where it lies, in order; and the key that it is
+/// sealed with.
+type Rows = HashMap<PackId, (Option<KeyId>, BTreeMap<u64, (ChunkId, Location)>)>;
+
+fn note_rows(rows: &mut Rows, references: &References, packs: &BTreeSet<PackId>) {
+    for &(id, at) in references.chunks.rows() {
+        if packs.contains(&at.pack) {
+            let (sealed_by, of_pack) = rows.entry(at.pack).or_default();
+            *sealed_by = references.sealed_by;
+            of_pack.insert(at.offset, (id, at));
+        }
+    }
+}
+
+/// Bad packs of which caches need what is sound. Their footers may be what is not.
 fn still_needed<'a>(
     bad_packs: &BTreeSet<PackId>,
     living: &'a Living,
     packs: &[ListedPack],
+    rows: &Rows,
 ) -> Vec<Sparse<'a>> {
     let bad = packs.iter().filter(|pack| bad_packs.contains(&pack.id));
     bad.filter_map(|pack| {
         let extents = living.get(&pack.id)?;
-        Some(Sparse { id: pack.id, len: pack.len, extents })
+        let rows = rows.get(&pack.id);
+        let rows = rows.map(|(key, rows)| (*key, rows.values().copied().collect()));
+        Some(Sparse { id: pack.id, len: pack.len, extents, rows })
     })
     .collect()
 }

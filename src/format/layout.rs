@@ -82,8 +82,9 @@ impl Layout {
     /// can make it match others too: compare what [`Layout::parse_manifest`]
     /// gives.
     pub fn manifests_with(scope: &Scope, prefix: &str) -> String {
+        // Dots alone are written in another way than before more.
+        let encoded = if is_dots(prefix) { String::new() } else { percent_encode(prefix) };
         // Only up to the first break: a longer prefix may be broken elsewhere.
-        let encoded = percent_encode(prefix);
         let cut = encoded.len().min(BREAK_AT);
         format!("{}{}", Self::manifests_of(scope), &encoded[..cut])
     }
@@ -214,8 +215,12 @@ fn percent_encode(text: &str) -> String {
             encoded.push_str(&format!("%{byte:02X}"));
         }
     }
-    // Names that mean directories.
-    if matches!(encoded.as_str(), "." | "..") { encoded.replace('.', "%2E") } else { encoded }
+    encoded
+}
+
+/// Whether a segment means a directory, and no name in one.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
 }
 
 fn encode(text: &str) -> String {
@@ -223,9 +228,14 @@ fn encode(text: &str) -> String {
     let mut segments = encoded.as_bytes().chunks(BREAK_AT).peekable();
     let mut broken = String::with_capacity(encoded.len() + 8);
     while let Some(segment) = segments.next() {
-        broken.extend(segment.iter().map(|&byte| char::from(byte)));
+        let segment: String = segment.iter().map(|&byte| char::from(byte)).collect();
         if segments.peek().is_some() {
+            broken.push_str(&segment);
             broken.push_str("+/");
+        } else if is_dots(&segment) {
+            broken.push_str(&segment.replace('.', "%2E"));
+        } else {
+            broken.push_str(&segment);
         }
     }
     broken
@@ -233,11 +243,15 @@ fn encode(text: &str) -> String {
 
 /// Takes one encoded text off the front of `segments`.
 fn decode<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut encoded = String::new();
+    let (mut encoded, mut given) = (String::new(), String::new());
     loop {
         let segment = segments.next()?;
+        given.push_str(segment);
         match segment.strip_suffix('+') {
-            Some(part) => encoded.push_str(part),
+            Some(part) => {
+                encoded.push_str(part);
+                given.push('/');
+            }
             None => {
                 encoded.push_str(segment);
                 break;
@@ -258,7 +272,7 @@ fn decode<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<String> {
     }
     let text = String::from_utf8(bytes).ok()?;
     // One spelling per name: what larder would not write is not larder's.
-    (percent_encode(&text) == encoded).then_some(text)
+    (encode(&text) == given).then_some(text)
 }
 
 impl From<LayoutError> for FormatError {
@@ -273,6 +287,46 @@ mod tests {
 
     fn manifest(scope: &str, key: &str) -> ObjectKey {
         Layout::manifest(&scope.parse().unwrap(), &key.parse().unwrap()).unwrap()
+    }
+
+    /// Found by fuzzing: where a long name was broken before its last dots, these were
+    /// taken for the directory, and the program ended in a panic.
+    #[test]
+    fn dots_are_a_name_wherever_they_stand() {
+        for key in [".", "..", "...", ".npmrc"] {
+            for before in [0, 199, 200, 400] {
+                let key = format!("{}{key}", "x".repeat(before));
+                let object = manifest("s", &key);
+                let (_, parsed) = Layout::parse_manifest(&object).unwrap();
+                assert_eq!(parsed.as_str(), key);
+            }
+        }
+    }
+
+    /// Found by fuzzing: the dot was looked for as the key `.` is written.
+    #[test]
+    fn keys_are_found_by_their_first_dots() {
+        let scope = "s".parse().unwrap();
+        for (prefix, key) in [(".", ".npmrc"), ("..", "..x"), (".", "."), (".", "..")] {
+            let listed = Layout::manifests_with(&scope, prefix);
+            assert!(manifest("s", key).as_str().starts_with(&listed), "{key} by {prefix}");
+        }
+    }
+
+    /// Found by fuzzing: a name that is broken where it need not be was taken for the
+    /// key, which was listed twice then.
+    #[test]
+    fn two_objects_are_never_one_key() {
+        let long = "x".repeat(250);
+        let whole = format!("manifests/s/{}+/{}", &long[..200], &long[200..]);
+        let parse = |text: &str| Layout::parse_manifest(&ObjectKey::new(text).unwrap());
+        assert_eq!(parse(&whole).unwrap().1.as_str(), long);
+        for other in ["manifests/s/a+/b", "manifests/a+/b/c", "manifests/s/%2e", "manifests/s/a%2E"]
+        {
+            assert_eq!(parse(other), None, "{other}");
+        }
+        let elsewhere = format!("manifests/s/{}+/{}", &long[..199], &long[199..]);
+        assert_eq!(parse(&elsewhere), None);
     }
 
     #[test]

@@ -72,7 +72,11 @@ impl MarkerError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => {
-                "is this the right place? if so, another program wrote there: choose another place"
+                "if this is the right place, `larder verify --repair` mends it; if another program \
+                 wrote there, choose another place"
+            }
+            Self::OtherVersion { found } if *found > FORMAT_VERSION => {
+                "update larder here, or start a new store elsewhere"
             }
             Self::OtherVersion { .. } | Self::OtherChunking { .. } => {
                 "use the larder version that made this store, or start a new store elsewhere"

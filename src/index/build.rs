@@ -69,6 +69,14 @@ impl TableBuilder {
         }
     }
 
+    /// Looks whether a table can be begun with, as far as its filter tells.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if not.
+    pub(crate) fn look(repository: &Repository, table: TableId) -> Result<(), Error> {
+        objects::read_filter(repository, table).map(drop)
+    }
+
     fn read(repository: &Repository, table: TableId, context: Context<'_>) -> Result<Self, Error> {
         let gone = |object| {
             let source = FormatError::Inconsistent("it is not there, but the store names it");

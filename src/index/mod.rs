@@ -34,6 +34,7 @@ use crate::ids::{ChunkId, PackId, Scope, TableId};
 use crate::progress::{Context, Warning};
 use crate::repository::{Repository, StoredManifest};
 use crate::sync::lock;
+use crate::threads::{Beside, beside};
 use crate::trust::TrustedScopes;
 
 pub(crate) use build::TableBuilder;
@@ -181,11 +182,11 @@ impl KnownChunks {
         let table = std::thread::scope(|threads| {
             let is_believed = self.view.trusted.is_none() && !self.view.signed_only;
             let table = self.view.table.filter(|_| is_believed);
-            let reader = table.map(|id| threads.spawn(move || Table::open(repository, id)));
+            let reader = table.map(|id| beside(threads, move || Table::open(repository, id)));
             if !self.view.signed_only {
                 deltas::read(self, repository, context);
             }
-            reader.map(|reader| reader.join().expect("reading a filter does not panic"))
+            reader.map(Beside::join)
         });
         match table? {
             Ok(found) => {

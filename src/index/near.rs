@@ -53,7 +53,7 @@ pub(crate) fn near_manifests(
 
 /// Whether only this one manifest cannot be relied on.
 fn is_passed_over(error: &Error) -> bool {
-    error.is_damage() || matches!(error, Error::Distrusted { .. })
+    error.is_unreadable() || matches!(error, Error::Distrusted { .. })
 }
 
 /// So many of the scopes' manifests whose keys have the most in common with this one,

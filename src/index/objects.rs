@@ -35,10 +35,8 @@ pub(super) fn read_filter(
     table: TableId,
 ) -> Result<Option<(IndexFilter, u64)>, Error> {
     let object = Layout::table_filter(table);
-    let found = match repository.store().get(&object, IndexFilter::MAX_LEN) {
-        Ok(found) => found,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error.into()),
+    let Some(found) = repository.get(&object, IndexFilter::MAX_LEN)? else {
+        return Ok(None);
     };
     let filter = IndexFilter::decode(&found.body);
     let filter = filter.map_err(|source| Error::Damaged { object, source })?;

@@ -204,7 +204,7 @@ impl Search {
             match objects::read_footer(repository, pack, len) {
                 Ok(Some(chunks)) => known.learn(chunks),
                 Ok(None) => {}
-                Err(error) if error.is_damage() => warn(context, &error),
+                Err(error) if error.is_unreadable() => warn(context, &error),
                 Err(error) => *lock(&failure) = Some(error),
             }
         });

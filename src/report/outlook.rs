@@ -51,7 +51,7 @@ impl Outlook {
         debug_assert!(request.dry_run, "a report changes nothing");
         match flush(access.clone(), request, context) {
             Ok(report) => Ok(Self::Told(Box::new(report))),
-            Err(error) if error.is_damage() => Ok(Self::Damaged(error.to_string())),
+            Err(error) if error.is_unreadable() => Ok(Self::Damaged(error.to_string())),
             Err(error) => Err(error),
         }
     }

@@ -14,7 +14,7 @@ use crate::format::{
     encode_marks,
 };
 use crate::ids::PackId;
-use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, StoreErrorKind, Version};
+use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, Version};
 
 /// How often a use is put down before it is left to the next one: a flush moves
 /// a manifest once, and another one may come.
@@ -57,14 +57,23 @@ impl Repository {
     /// [`Error::Damaged`] if it cannot be read.
     pub fn gc_state(&self) -> Result<StoredState, Error> {
         let object = Layout::gc_state();
-        let found = match self.store.get(&object, GcState::MAX_LEN + (1 << 20)) {
-            Ok(found) => found,
-            Err(error) if error.is_not_found() => return Ok(StoredState::default()),
-            Err(error) => return Err(error.into()),
+        let Some(found) = self.get(&object, GcState::MAX_LEN + (1 << 20))? else {
+            return Ok(StoredState::default());
         };
         let state =
             GcState::decode(&found.body).map_err(|source| Error::Damaged { object, source })?;
         Ok(StoredState { state, version: Some(found.meta.version) })
+    }
+
+    /// What is the matter with a state of an earlier epoch than a cache that was read
+    /// before it was saved at: it was lost, or an earlier one was put back.
+    pub fn stale_state(is_there: bool, needed_by: ObjectKey) -> Error {
+        let object = Layout::gc_state();
+        if !is_there {
+            return Error::Missing { object, needed_by };
+        }
+        let why = "it is an earlier one than caches were saved by";
+        Error::Damaged { object, source: FormatError::Inconsistent(why) }
     }
 
     /// Puts the state in place of the one that was read as `expected`.
@@ -94,7 +103,7 @@ impl Repository {
         &self,
         listed: &ListedManifest,
     ) -> Result<Option<(ListedManifest, References)>, Error> {
-        let Some(found) = self.get(&listed.object)? else {
+        let Some(found) = self.get(&listed.object, MAX_OBJECT_LEN)? else {
             return Ok(None);
         };
         let damaged = |source| Error::Damaged { object: listed.object.clone(), source };
@@ -207,14 +216,8 @@ impl Repository {
     /// [`Error::Damaged`] if it cannot be read.
     pub fn gc_marks(&self) -> Result<HashMap<String, Mark>, Error> {
         let object = Layout::gc_marks();
-        let found = match self.store.get(&object, MAX_OBJECT_LEN) {
-            Ok(found) => found,
-            Err(error) if error.is_not_found() => return Ok(HashMap::new()),
-            Err(StoreError { kind: StoreErrorKind::TooLong { .. }, .. }) => {
-                let source = FormatError::Inconsistent("it is too long");
-                return Err(Error::Damaged { object, source });
-            }
-            Err(error) => return Err(error.into()),
+        let Some(found) = self.get(&object, MAX_OBJECT_LEN)? else {
+            return Ok(HashMap::new());
         };
         decode_marks(&found.body).map_err(|source| Error::Damaged { object, source })
     }

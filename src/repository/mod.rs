@@ -12,8 +12,8 @@ use bytes::Bytes;
 use crate::chunking;
 use crate::error::Error;
 use crate::format::{
-    FormatError, FormatMarker, IndexDelta, Layout, Manifest, OpenError, PACK_TRAILER_LEN,
-    PackFooter, SealedManifest, footer_range,
+    FormatError, FormatMarker, IndexDelta, Layout, Manifest, MarkerError, OpenError,
+    PACK_TRAILER_LEN, PackFooter, SealedManifest, footer_range,
 };
 use crate::ids::{DeltaId, Key, PackId, Scope, StoreId};
 use crate::secrets::{Keys, Sealing};
@@ -21,6 +21,7 @@ use crate::store::{
     MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_each,
 };
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 pub use access::Access;
 pub use gc::{Refreshed, Removal, StoredState};
 
@@ -134,12 +135,14 @@ impl Repository {
     pub fn open(access: impl Into<Access>) -> Result<Option<Self>, Error> {
         let Access { store, keys } = access.into();
         let marker = match store.get(&Layout::marker(), FormatMarker::MAX_LEN) {
-            Ok(marker) => marker,
+            Ok(marker) => FormatMarker::decode(&marker.body, &chunking::parameters()),
             Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_too_long() => {
+                Err(MarkerError::Unreadable("it is too long".to_owned()))
+            }
             Err(error) => return Err(error.into()),
         };
-        FormatMarker::decode(&marker.body, &chunking::parameters())
-            .map_err(|source| Error::Marker { location: store.location(), source })?;
+        marker.map_err(|source| Error::Marker { location: store.location(), source })?;
         Ok(Some(Self { store, keys }))
     }
 
@@ -160,9 +163,9 @@ impl Repository {
         // Not to be used before the marker says that it may.
         let ahead = Self { store, keys };
         let (opened, manifest) = std::thread::scope(|threads| {
-            let manifest = threads.spawn(|| ahead.manifest(scope, key));
+            let manifest = beside(threads, || ahead.manifest(scope, key));
             let opened = Self::open(access);
-            (opened, manifest.join().expect("reading a manifest does not panic"))
+            (opened, manifest.join())
         });
         Ok(opened?.map(|repository| (repository, manifest)))
     }
@@ -177,19 +180,55 @@ impl Repository {
         let Access { store, keys } = access.into();
         // A page of them tells: other programs' keys are nothing like these.
         let there = store.list("", None, MAX_BATCH)?.objects;
-        let is_foreign = |object: &ObjectMeta| !Layout::is_known(&object.key);
-        let has = |key: ObjectKey| there.iter().any(|object| object.key == key);
         // Somebody was first, and others have gone on from there: theirs counts.
-        let has_state = has(Layout::gc_state()) || has(Layout::marker());
-        // Where garbage was collected and nobody knows what, no pack may be relied on.
-        let is_lost = |object: &ObjectMeta| !has_state && was_flushed(&object.key);
-        let in_the_way = |object: &ObjectMeta| is_foreign(object) || is_lost(object);
-        if let Some(example) = there.iter().find(|object| in_the_way(object)) {
-            let example = example.key.clone();
-            return Err(Error::NotAStore { location: store.location(), example });
-        }
+        let has_marker = there.iter().any(|object| object.key == Layout::marker());
+        check_place(&*store, &there, has_marker)?;
+        Self::put_marker(Access { store, keys }, PutMode::Create)
+    }
+
+    /// Puts the marker of a store back that has lost it, or has one that nobody can
+    /// read, if the place has objects of a store and no others. `false` if nothing is to
+    /// be done.
+    ///
+    /// # Errors
+    /// Those of [`Repository::open`] and [`Repository::create`].
+    pub fn mend_marker(access: impl Into<Access>) -> Result<bool, Error> {
+        let access = access.into();
+        let store = Arc::clone(&access.store);
+        let unreadable = match Self::open(access.clone()) {
+            Ok(Some(_)) => return Ok(false),
+            Ok(None) => None,
+            Err(Error::Marker { source: source @ MarkerError::Unreadable(_), location }) => {
+                Some(Error::Marker { source, location })
+            }
+            Err(error) => return Err(error),
+        };
+        let mut there = store.list("", None, MAX_BATCH)?.objects;
+        let marker = there.iter().position(|object| object.key == Layout::marker());
+        let mode = match (marker.map(|number| there.remove(number)), unreadable) {
+            // A file of that name, and nothing to say that it is larder's.
+            (Some(_), Some(error)) if there.is_empty() => return Err(error),
+            (Some(marker), _) => PutMode::IfMatch(marker.version),
+            (None, _) if there.is_empty() => return Ok(false),
+            (None, _) => PutMode::Create,
+        };
+        check_place(&*store, &there, false)?;
+        Self::put_marker(access, mode).map(|_| true)
+    }
+
+    /// A cache of a store that has lost its marker, if the place is one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn has_lost_marker(access: &Access) -> Result<Option<ObjectKey>, Error> {
+        let there = access.store.list(Layout::manifests(), None, 1)?.objects;
+        Ok(there.into_iter().find_map(listed_manifest).map(|found| found.object))
+    }
+
+    fn put_marker(access: Access, mode: PutMode) -> Result<Self, Error> {
+        let Access { store, keys } = access;
         let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
-        match store.put(&Layout::marker(), Bytes::from(marker.encode()), PutMode::Create) {
+        match store.put(&Layout::marker(), Bytes::from(marker.encode()), mode) {
             Ok(_) => Ok(Self { store, keys }),
             // Somebody else was first: theirs counts.
             Err(error) if error.is_conflict() => match Self::open(Access { store, keys })? {
@@ -240,7 +279,7 @@ impl Repository {
     /// [`Error::Damaged`] if it cannot be read.
     pub fn sealed(&self, scope: &Scope, key: &Key) -> Result<Option<StoredSealed>, Error> {
         let object = Layout::manifest(scope, key)?;
-        let Some(found) = self.get(&object)? else {
+        let Some(found) = self.get(&object, MAX_OBJECT_LEN)? else {
             return Ok(None);
         };
         let manifest = SealedManifest::decode(&found.body)
@@ -258,10 +297,15 @@ impl Repository {
         Ok(Some(StoredSealed { manifest, version: found.meta.version, modified }))
     }
 
-    fn get(&self, object: &ObjectKey) -> Result<Option<Object>, Error> {
-        match self.store.get(object, MAX_OBJECT_LEN) {
+    /// An object, if it is there; one that is longer than any of its kind is damaged.
+    pub(crate) fn get(&self, object: &ObjectKey, max_len: u64) -> Result<Option<Object>, Error> {
+        match self.store.get(object, max_len) {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_too_long() => {
+                let source = FormatError::Inconsistent("it is too long");
+                Err(Error::Damaged { object: object.clone(), source })
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -407,7 +451,7 @@ impl Repository {
     /// # Errors
     /// [`Error::Damaged`] if it cannot be read.
     pub fn delta(&self, listed: &ListedDelta) -> Result<Option<IndexDelta>, Error> {
-        let Some(found) = self.get(&listed.object)? else {
+        let Some(found) = self.get(&listed.object, MAX_OBJECT_LEN)? else {
             return Ok(None);
         };
         let delta = IndexDelta::decode(&found.body).and_then(|delta| {
@@ -453,10 +497,10 @@ impl Repository {
         std::thread::scope(|threads| {
             let listing: Vec<_> = ranges
                 .into_iter()
-                .map(|range| threads.spawn(|| self.list_packs_between(range)))
+                .map(|range| beside(threads, || self.list_packs_between(range)))
                 .collect();
             for listed in listing {
-                packs.extend(listed.join().expect("listing packs does not panic")?);
+                packs.extend(listed.join()?);
             }
             Ok(packs)
         })
@@ -487,6 +531,22 @@ impl Repository {
             ControlFlow::Continue(())
         })?;
         Ok(all)
+    }
+}
+
+/// Whether a store may be here, where the first objects are these.
+fn check_place(store: &dyn Store, there: &[ObjectMeta], has_marker: bool) -> Result<(), Error> {
+    let is_foreign = |object: &ObjectMeta| !Layout::is_known(&object.key);
+    let has_state = has_marker || there.iter().any(|object| object.key == Layout::gc_state());
+    // Where garbage was collected and nobody knows what, no pack may be relied on.
+    let is_lost = |object: &ObjectMeta| !has_state && was_flushed(&object.key);
+    let in_the_way = |object: &&ObjectMeta| is_foreign(object) || is_lost(object);
+    match there.iter().find(in_the_way) {
+        Some(example) => {
+            let example = example.key.clone();
+            Err(Error::NotAStore { location: store.location(), example })
+        }
+        None => Ok(()),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::records::Records;
 use crate::relpath::RelPath;
 use crate::repository::{Access, ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 use crate::tier::Tier;
 
 /// What to restore, and where to.
@@ -235,7 +236,7 @@ fn newest(
 ) -> Result<Option<StoredManifest>, Error> {
     let mut newest: Option<StoredManifest> = None;
     let mut read = 0;
-    for listed in newest_first(listed) {
+    for listed in newest_first(listed).into_iter().take(MAX_OPENED) {
         let put = StoreTime::from(listed.modified);
         let cannot_be_newer = |stored: &StoredManifest| {
             read >= MAX_READ || put <= stored.manifest.facts.saved.after(SAME_TIME)
@@ -268,6 +269,10 @@ fn trusted(
         found => found,
     }
 }
+
+/// Manifests looked at for a prefix: somebody who is not trusted may have put any number
+/// before the one that is looked for.
+const MAX_OPENED: usize = 100;
 
 /// Manifests read to find the newest for a prefix.
 const MAX_READ: u32 = 4;
@@ -328,7 +333,7 @@ pub fn restore(
     };
     // A cache that is used is kept: that is told while it is being restored.
     std::thread::scope(|threads| {
-        threads.spawn(|| refresh(&repository, &found.stored, request, context));
+        beside(threads, || refresh(&repository, &found.stored, request, context));
         bring_back(&repository, &found, request, context)
     })
 }

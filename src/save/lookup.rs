@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 use super::cut::{Cutter, Event, Piece, tell};
 use crate::ids::ChunkId;
 use crate::index::{KnownChunks, Presence};
+use crate::threads::beside;
 
 /// What waits for the index.
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl Lookup {
     ) {
         self.is_running = true;
         let events = events.clone();
-        threads.spawn(move || {
+        beside(threads, move || {
             cutter.known.load(cutter.repository, cutter.context);
             tell(&events, Event::LookedUp);
         });
@@ -77,7 +78,7 @@ impl Lookup {
         }
         self.is_running = true;
         let (batch, events) = (std::mem::take(&mut self.unknown), events.clone());
-        threads.spawn(move || {
+        beside(threads, move || {
             if let Some(repository) = cutter.repository {
                 cutter.known.look_up(&batch, nothing_else, repository, cutter.context);
             }

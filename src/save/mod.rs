@@ -30,6 +30,7 @@ use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::repository::{Access, REFRESH_AFTER, StoredManifest};
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 use crate::tier::Tier;
 use crate::trust::TrustedScopes;
 pub use copy::{Copied, CopyRequest, copy, find_whole};
@@ -206,15 +207,15 @@ fn save_once(
     // The store is opened and the nearest manifests come over the network, and
     // the records from another disk, while the mounts are walked.
     let (walked, near, records) = std::thread::scope(|scope| {
-        let near = scope.spawn(|| open_and_read_near(access, request, context));
-        let records = scope.spawn(|| {
+        let near = beside(scope, || open_and_read_near(access, request, context));
+        let records = beside(scope, || {
             let locations = sources.iter().map(|source| source.location.as_path());
             request.records.as_ref().map(|records| records.read_all(locations)).unwrap_or_default()
         });
         context.progress.begin(Phase::Walk, 0, 0);
         let walked = files::walk(sources, &request.walk, context.stop);
-        let near = near.join().expect("reading manifests does not panic");
-        let mut records = records.join().expect("reading records does not panic");
+        let near = near.join();
+        let mut records = records.join();
         // One that names chunks by another key knows of no chunk that this save makes.
         records.retain(|_, record| record.sealed_by == sealing.key());
         (walked, near, records)

@@ -84,6 +84,11 @@ impl StoreError {
         matches!(self.kind, StoreErrorKind::AlreadyExists | StoreErrorKind::VersionMismatch)
     }
 
+    /// Whether the object is longer than whoever asked would read.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::TooLong { .. })
+    }
+
     /// Whether this user may not do it.
     pub fn is_denied(&self) -> bool {
         match &self.kind {

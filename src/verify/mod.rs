@@ -9,10 +9,12 @@ mod packs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::Error;
-use crate::format::{ChunkTable, Location};
+use crate::format::{ChunkTable, Layout, Location, Manifest};
 use crate::ids::{ChunkId, Key, PackId, Scope};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{Access, ListedManifest, Repository};
+use crate::secrets::KeyId;
+use crate::store::ObjectKey;
 
 /// What to verify.
 #[derive(Debug)]
@@ -50,6 +52,17 @@ pub struct VerifyReport {
     pub damaged: Vec<ListedManifest>,
     /// Packs that are there, and of which something cannot be read.
     pub bad_packs: BTreeSet<PackId>,
+    /// The state of garbage collection is lost, or an earlier one was put back.
+    pub state_is_stale: bool,
+}
+
+impl VerifyReport {
+    /// Takes out a problem that is none: something that a newer larder wrote. Where
+    /// there is any, this program must not repair the store.
+    pub fn take_newer(&mut self) -> Option<Error> {
+        let newer = self.problems.iter().position(Error::is_newer)?;
+        Some(self.problems.swap_remove(newer))
+    }
 }
 
 /// The chunks of one pack that manifests need.
@@ -57,6 +70,8 @@ pub struct VerifyReport {
 struct Needed {
     /// By id and offset.
     chunks: HashMap<(ChunkId, u64), Location>,
+    /// The key that these are sealed with.
+    sealed_by: Option<KeyId>,
     /// Numbers of the manifests that need any of them.
     by: Vec<usize>,
 }
@@ -84,18 +99,21 @@ pub fn verify(
     context: Context<'_>,
 ) -> Result<VerifyReport, Error> {
     let mut report = VerifyReport::default();
-    let Some(repository) = Repository::open(access)? else {
+    let access = access.into();
+    let Some(repository) = Repository::open(access.clone())? else {
         report.missing_keys.clone_from(&request.keys);
+        if let Some(needed_by) = Repository::has_lost_marker(&access)? {
+            report.problems.push(Error::Missing { object: Layout::marker(), needed_by });
+        }
         return Ok(report);
     };
     let manifests = choose(&repository, request, &mut report)?;
     report.manifests = manifests.len() as u64;
-    match repository.gc_state() {
-        Err(error) if error.is_damage() => report.problems.push(error),
-        state => drop(state?),
-    }
     let mut damaged = BTreeSet::new();
-    let needed = read_manifests(&repository, &manifests, &mut report, &mut damaged, context)?;
+    let mut latest = None;
+    let needed =
+        read_manifests(&repository, &manifests, &mut report, &mut damaged, &mut latest, context)?;
+    check_state(&repository, latest, &mut report)?;
     check_packs(&repository, request, &manifests, needed, &mut report, &mut damaged, context)?;
     report.damaged = damaged.into_iter().map(|number| manifests[number].clone()).collect();
     Ok(report)
@@ -118,18 +136,54 @@ fn choose(
     Ok(manifests)
 }
 
+/// A manifest, and the epoch that its saver had read.
+type Dated = (u64, ObjectKey);
+
+/// Checks the state of garbage collection. It is read after the manifests, so it has to
+/// be at least as late as the `latest` of them.
+fn check_state(
+    repository: &Repository,
+    latest: Option<Dated>,
+    report: &mut VerifyReport,
+) -> Result<(), Error> {
+    let found = match repository.gc_state() {
+        Err(error) if error.is_unreadable() => {
+            report.problems.push(error);
+            return Ok(());
+        }
+        found => found?,
+    };
+    if let Some((epoch, needed_by)) = latest
+        && epoch > found.state.epoch
+    {
+        report.state_is_stale = true;
+        report.problems.push(Repository::stale_state(found.version.is_some(), needed_by));
+    }
+    Ok(())
+}
+
 fn read_manifests(
     repository: &Repository,
     manifests: &[ListedManifest],
     report: &mut VerifyReport,
     damaged: &mut BTreeSet<usize>,
+    latest: &mut Option<Dated>,
     context: Context<'_>,
 ) -> Result<BTreeMap<PackId, Needed>, Error> {
     let mut needed: BTreeMap<PackId, Needed> = BTreeMap::new();
     for (number, found) in manifests.iter().enumerate() {
         context.check()?;
         match repository.manifest(&found.scope, &found.key) {
-            Ok(Some(stored)) => add_needs(&mut needed, &stored.manifest.chunks, number),
+            Ok(Some(stored)) => {
+                {
+                    let Manifest { chunks, sealed_by, .. } = &stored.manifest;
+                    add_needs(&mut needed, chunks, *sealed_by, number);
+                };
+                let epoch = stored.manifest.facts.epoch;
+                if latest.as_ref().is_none_or(|(latest, _)| epoch > *latest) {
+                    *latest = Some((epoch, found.object.clone()));
+                }
+            }
             // Deleted since it was listed.
             Ok(None) => {}
             Err(error) if error.is_damage() => {
@@ -140,18 +194,25 @@ fn read_manifests(
                 context.progress.warn(Warning::Distrusted { error: error.to_string() });
                 report.closed += 1;
                 if let Some((_, references)) = repository.references(found)? {
-                    add_needs(&mut needed, &references.chunks, number);
+                    add_needs(&mut needed, &references.chunks, references.sealed_by, number);
                 }
             }
+            Err(error) if error.is_newer() => report.problems.push(error),
             Err(error) => return Err(error),
         }
     }
     Ok(needed)
 }
 
-fn add_needs(needed: &mut BTreeMap<PackId, Needed>, chunks: &ChunkTable, number: usize) {
+fn add_needs(
+    needed: &mut BTreeMap<PackId, Needed>,
+    chunks: &ChunkTable,
+    sealed_by: Option<KeyId>,
+    number: usize,
+) {
     for &(id, location) in chunks.rows() {
         let pack = needed.entry(location.pack).or_default();
+        pack.sealed_by = sealed_by;
         pack.chunks.insert((id, location.offset), location);
         if pack.by.last() != Some(&number) {
             pack.by.push(number);

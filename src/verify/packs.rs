@@ -35,8 +35,23 @@ pub(super) fn check(
     let footer = match repository.pack_footer(pack, len) {
         Ok(footer) => footer,
         Err(error) if error.is_damage() => {
-            return Ok(Verdict { is_lost: true, is_bad: true, ..Verdict::of(error) });
+            let mut verdict = Verdict { is_bad: true, ..Verdict::of(error) };
+            let Ok(sealing) = repository.keys().sealing_of(needed.sealed_by) else {
+                report.closed_packs += 1;
+                return Ok(verdict);
+            };
+            let read = check_without_footer(
+                repository,
+                (&object, len),
+                needed,
+                &sealing,
+                &mut verdict,
+                context,
+            );
+            report.read_bytes += read?;
+            return Ok(verdict);
         }
+        Err(error) if error.is_newer() => return Ok(Verdict::of(error)),
         Err(Error::Store(error)) if error.is_not_found() => return Ok(missing(object)),
         Err(error) => return Err(error),
     };
@@ -64,6 +79,30 @@ pub(super) fn check(
         report.read_bytes += read;
     }
     Ok(verdict)
+}
+
+/// Where a footer says nothing, bytes have to: what manifests need is read, and may be
+/// sound. What is not is no problem of its own.
+fn check_without_footer(
+    repository: &Repository,
+    (object, len): (&ObjectKey, u64),
+    needed: &Needed,
+    sealing: &Sealing,
+    verdict: &mut Verdict,
+    context: Context<'_>,
+) -> Result<u64, Error> {
+    let mut chunks: Vec<(ChunkId, Location)> = vec![];
+    for (&(id, offset), &location) in &needed.chunks {
+        if location.end() <= len {
+            chunks.push((id, location));
+        } else {
+            verdict.chunks.insert((id, offset));
+        }
+    }
+    chunks.sort_by_key(|(_, location)| location.offset);
+    let read = read_chunks(repository, object, &chunks, sealing, verdict, context);
+    verdict.problems.truncate(1);
+    read
 }
 
 fn missing(object: ObjectKey) -> Verdict {

@@ -281,7 +281,7 @@ fn stores_of_other_versions_are_refused() {
     set("/larder", 2.into());
     insta::assert_snapshot!(say("restore --key k --to out"), @r#"
     2> error[L0602]: cannot use the store file://TOP/store?sync=never: the store has format version 2; this larder reads version 1
-    2> hint: use the larder version that made this store, or start a new store elsewhere
+    2> hint: update larder here, or start a new store elsewhere
     exit 11
     "#);
     set("/chunking/bundle_target", 65_536.into());
@@ -293,7 +293,7 @@ fn stores_of_other_versions_are_refused() {
     set("/store", "not an id".into());
     insta::assert_snapshot!(say("list"), @r#"
     2> error[L0601]: cannot use the store file://TOP/store?sync=never: the format marker is not larder's: the store's id is not a ULID
-    2> hint: is this the right place? if so, another program wrote there: choose another place
+    2> hint: if this is the right place, `larder verify --repair` mends it; if another program wrote there, choose another place
     exit 11
     "#);
     let before = crate::support::contents(&sandbox.store());

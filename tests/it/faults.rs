@@ -55,7 +55,7 @@ pub(crate) fn sound(store: &Arc<MemoryStore>) {
 
 /// Two versions of a tree, side by side.
 fn versions() -> (Sandbox, PathBuf, PathBuf) {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::in_memory();
     let (old, new) = (sandbox.work("old"), sandbox.work("new"));
     let mut noise = Noise(31);
     for number in 0..30 {

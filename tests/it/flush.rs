@@ -39,7 +39,7 @@ pub(crate) fn flush_request() -> FlushRequest {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { sandbox: Sandbox::new(), store: Arc::new(MemoryStore::new()) }
+        Self { sandbox: Sandbox::in_memory(), store: Arc::new(MemoryStore::new()) }
     }
 
     /// A tree of some files of its own, and one that all trees have.

@@ -80,6 +80,22 @@ impl MemoryStore {
         }
     }
 
+    /// Another store with the same objects, of the same times and versions, and the
+    /// same clock: what is done to one of them does not show in the other.
+    pub fn fork(&self) -> Self {
+        let state = self.state();
+        let fork = Self::new();
+        *fork.state() = State {
+            objects: state.objects.clone(),
+            puts: state.puts,
+            now: state.now,
+            calls: Vec::new(),
+            faults: Faults::default(),
+            ignores_conditions: state.ignores_conditions,
+        };
+        fork
+    }
+
     /// Sets the store's clock, backwards too.
     pub fn set_clock(&self, now: SystemTime) {
         self.state().now = now;
