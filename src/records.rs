@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn what_killed_runs_left_goes_soon_and_records_late() {
         let top = tempfile::tempdir().unwrap();
-        let hours_ago = |hours| SystemTime::now() - Duration::from_secs(hours * 3600);
+        let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
         let make = |name: &str, hours| {
             let file = std::fs::File::create(top.path().join(name)).unwrap();
             file.set_modified(hours_ago(hours)).unwrap();

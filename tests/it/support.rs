@@ -28,7 +28,12 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
-        let top = tempfile::Builder::new().prefix("larder-it-").tempdir().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// A sandbox below some other directory than that for temporary files.
+    pub(crate) fn within(directory: &Path) -> Self {
+        let top = tempfile::Builder::new().prefix("larder-it-").tempdir_in(directory).unwrap();
         // Some tests run larder as another user.
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let sandbox = Self { top };
