@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sample;
 use crate::support::{Noise, Sandbox, contents, run_whatever_it_does, stage_areas, wait};
 use crate::tree;
+use crate::world::sandbox;
 
 /// Files of a tree that is edited.
 const FILES: u64 = 24;
@@ -151,7 +152,7 @@ fn save_and_check(sandbox: &Sandbox, round: u64) -> bool {
 
 #[test]
 fn what_is_saved_of_a_changing_tree_was_there() {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     let root = sandbox.work("tree");
     for directory in 0..4 {
         fs::create_dir_all(root.join(format!("d{directory}"))).unwrap();
@@ -194,7 +195,7 @@ fn what_is_saved_of_a_changing_tree_was_there() {
 
 /// A sandbox with two trees, in directories of their own.
 fn two_trees() -> (Sandbox, [tree::Tree; 2]) {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     for (name, version) in [("a", 1), ("b", 2)] {
         for file in 0..30 {
             // Every third is the same in both.

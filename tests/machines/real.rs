@@ -6,11 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{
-    Run, Sandbox, assert_same, chmod, plant, run_whatever_it_does, stage_areas, write,
-};
+use crate::support::{Run, assert_same, chmod, plant, run_whatever_it_does, stage_areas, write};
 use crate::tree;
-use crate::world::{Template, Trial};
+use crate::world::{Template, Trial, sandbox};
 
 /// A small disk of its own at a path, until it is dropped.
 struct Disk<'p>(&'p Path);
@@ -69,7 +67,7 @@ fn limited(limit: &str, command: &Command) -> Run {
 
 #[test]
 fn a_store_on_a_full_disk_keeps_what_it_has() {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     let path = sandbox.path("disk");
     let Some(disk) = Disk::mount(&path, "16m") else { return };
     let tree = sandbox.work("tree");
@@ -99,7 +97,7 @@ fn a_store_on_a_full_disk_keeps_what_it_has() {
 
 #[test]
 fn a_restore_to_a_full_disk_changes_nothing() {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     let path = sandbox.path("disk");
     let Some(disk) = Disk::mount(&path, "16m") else { return };
     let tree = sandbox.work("tree");
@@ -124,7 +122,7 @@ fn a_restore_to_a_full_disk_changes_nothing() {
 
 #[test]
 fn a_read_only_disk_is_read_and_said_to_be_so() {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     let path = sandbox.path("disk");
     let Some(disk) = Disk::mount(&path, "16m") else { return };
     let tree = sandbox.work("tree");
@@ -151,7 +149,7 @@ fn a_read_only_disk_is_read_and_said_to_be_so() {
 /// The fewest open files that both can do with are 18, on two cores.
 #[test]
 fn few_open_files_are_enough_or_the_error_says_so() {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     let tree = sandbox.work("tree");
     plant(&tree, 400, 5);
     let save = ["save", "--threads", "2", "--no-stat-record", "--key", "k", "tree"];
@@ -203,7 +201,7 @@ const TO_OUT: [&str; 6] = ["restore", "--no-stat-record", "--key", "k", "--to", 
 
 #[test]
 fn a_directory_that_may_not_be_written_is_named() {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     plant(&sandbox.work("tree"), 5, 6);
     sandbox.save(&[]);
     let out = sandbox.path("out");
@@ -218,7 +216,7 @@ fn a_directory_that_may_not_be_written_is_named() {
 /// much: the restore said that it had removed all that was.
 #[test]
 fn what_cannot_be_seen_is_not_said_to_be_removed() {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     plant(&sandbox.work("tree"), 5, 6);
     sandbox.save(&[]);
     let out = sandbox.path("out");

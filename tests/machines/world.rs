@@ -116,7 +116,7 @@ fn plant(root: &Path, version: u64) {
 
 /// A sandbox in memory, where there is such a place: what is tried is which calls are
 /// made and not how long a disk takes for them. `TMPDIR` says otherwise.
-fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     let memory = Path::new("/dev/shm");
     match std::env::var_os("TMPDIR") {
         None if memory.is_dir() => Sandbox::within(memory),
