@@ -246,6 +246,7 @@ impl Failure {
                         | Error::InTheWay { .. }
                         | Error::NotInCache { .. }
                         | Error::File(_)
+                        | Error::NoThread(_)
                         | Error::Store(StoreError { kind: StoreErrorKind::File(_), .. })
                 ) | Self::NoMount(_)
                     | Self::Assets(_)

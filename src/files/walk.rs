@@ -151,7 +151,8 @@ fn open_root(source: &WalkSource) -> Result<(Place, FileStat), FileError> {
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     let open = |path: &Path| -> io::Result<OwnedFd> {
         let flags = flags | rustix::fs::OFlags::DIRECTORY;
-        Ok(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?)
+        let mode = rustix::fs::Mode::empty();
+        Ok(rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, mode))?)
     };
     // A mount's last name is not followed either, but what lies above it is
     // the user's own way of reaching it.
