@@ -61,6 +61,7 @@ codes! {
     115 UnknownHome "It is not known which home directory ~ is"
     116 InvalidLocalCache "The local cache's directory or size means nothing"
     117 NoCacheDirectory "There is no home directory to keep a store in"
+    118 InvalidSecret "A key that signs or encrypts cannot be used"
 
     201 NoSystem "No settings of a CI system are in the environment"
     202 UnknownSystem "LARDER_PLUGIN names no system"
@@ -132,6 +133,7 @@ codes! {
     606 Missing "An object that another one needs is missing"
     607 DamagedChunk "A chunk in a pack is damaged"
     608 NewerObject "An object of the store was written by a newer larder"
+    609 Distrusted "A cache is not to be trusted, or its key is missing"
 
     701 FlushOvertaken "Another flush has taken over"
     702 NotFenced "The store cannot keep two flushes apart"

@@ -31,7 +31,7 @@
 //! Lower layers never use higher ones:
 //!
 //! 1. words: [`ids`], [`relpath`], [`store::ObjectKey`], the [`code`]s of errors;
-//! 2. formats, bytes in and bytes out: [`mod@format`], [`chunking`];
+//! 2. formats, bytes in and bytes out: [`mod@format`], [`chunking`], [`secrets`];
 //! 3. edges: [`files`], [`store`], [`mounts`], [`records`], [`tier`];
 //! 4. state: [`repository`], the index of known chunks, [`compression`], the
 //!    filling of packs, [`progress`], and the [`error`]s of all below;
@@ -43,6 +43,8 @@
 //! `docs/architecture.md` has the map, `docs/format.md` every byte that is kept,
 //! `docs/design.md` the reasons.
 
+// What is unsafe is done by libraries; see deny.toml.
+#![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "test data is small"))]
 
 mod budget;
@@ -65,6 +67,7 @@ pub mod relpath;
 pub mod repository;
 pub mod restore;
 pub mod save;
+pub mod secrets;
 pub mod size;
 pub mod stats;
 pub mod store;

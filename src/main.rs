@@ -1,6 +1,9 @@
 //! The `larder` command: parses the command line, runs one command, and turns
 //! its result into output and an exit code.
 
+// What is unsafe is done by libraries; see deny.toml.
+#![forbid(unsafe_code)]
+
 mod assets;
 mod cli;
 mod config;

@@ -73,6 +73,11 @@ pub enum Warning {
         /// The path, as it is recorded.
         path: String,
     },
+    /// A cache is passed over, for it is not to be trusted or cannot be opened.
+    Distrusted {
+        /// Of which manifest, and why, as text.
+        error: String,
+    },
     /// An object that could have helped is damaged; work goes on without it.
     IgnoredDamage {
         /// What is wrong, as text.

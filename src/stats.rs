@@ -4,15 +4,14 @@
 //! of each chunk of the store a few words.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::budget::Budget;
 use crate::error::Error;
-use crate::format::{Lifetime, Manifest};
+use crate::format::{ChunkTable, Lifetime};
 use crate::ids::{ChunkId, Key, PackId, Scope};
-use crate::progress::{Context, Phase};
-use crate::repository::{ListedManifest, ListedPack, Repository};
-use crate::store::Store;
+use crate::progress::{Context, Phase, Warning};
+use crate::repository::{Access, ListedManifest, ListedPack, Repository};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
 use crate::workers;
@@ -111,11 +110,11 @@ struct Use {
 /// # Errors
 /// Those of the store.
 pub fn stats(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     scope: Option<&Scope>,
     context: Context<'_>,
 ) -> Result<Stats, Error> {
-    let Some(repository) = Repository::open(store)? else {
+    let Some(repository) = Repository::open(access)? else {
         return Ok(Stats::default());
     };
     let listed = repository.list_all_manifests()?;
@@ -177,10 +176,18 @@ impl Count<'_> {
             Err(error) if error.is_unreadable() => {
                 return Ok(Some(Read::Damaged(listed.key.clone())));
             }
+            // How many files it has nobody can tell; what it refers to counts.
+            Err(error @ Error::Distrusted { .. }) => {
+                self.context.progress.warn(Warning::Distrusted { error: error.to_string() });
+                if let Some((_, references)) = self.repository.references(listed)? {
+                    lock(&self.seen).add(number, false, &references.chunks);
+                }
+                return Ok(Some(Read::Other));
+            }
             Err(error) => return Err(error),
         };
         let asked_for = self.scope.is_none_or(|scope| *scope == listed.scope);
-        lock(&self.seen).add(number, asked_for, &stored.manifest);
+        lock(&self.seen).add(number, asked_for, &stored.manifest.chunks);
         if !asked_for {
             return Ok(Some(Read::Other));
         }
@@ -203,9 +210,9 @@ impl Count<'_> {
 }
 
 impl Seen {
-    fn add(&mut self, number: u32, asked_for: bool, manifest: &Manifest) {
-        self.packs.extend(manifest.chunks.packs());
-        for (id, at) in manifest.chunks.rows() {
+    fn add(&mut self, number: u32, asked_for: bool, chunks: &ChunkTable) {
+        self.packs.extend(chunks.packs());
+        for (id, at) in chunks.rows() {
             let known = self.chunks.entry(*id).or_insert(Use {
                 raw_len: at.raw_len,
                 stored_len: at.stored_len,

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crate::budget::{FirstError, Permit};
 use crate::format::{ChunkTable, Layout, PackBuilder};
 use crate::ids::{ChunkId, PackId};
+use crate::secrets::KeyId;
 use crate::store::{PutMode, Store};
 use crate::tier::Tier;
 
@@ -52,6 +53,7 @@ pub(crate) fn start<'scope, 'env: 'scope>(
     store: &'env dyn Store,
     dry_run: bool,
     tier: Option<&'env Tier>,
+    sealed_by: Option<KeyId>,
     failure: &'env FirstError,
 ) -> (ChunkSender, std::thread::ScopedJoinHandle<'scope, Uploaded>) {
     // Unbounded, for rayon workers must not wait: the permits bound it.
@@ -71,13 +73,14 @@ pub(crate) fn start<'scope, 'env: 'scope>(
             }
         });
     }
-    (sender, scope.spawn(move || fill(&chunks, &packs, tier, failure)))
+    (sender, scope.spawn(move || fill(&chunks, &packs, tier, sealed_by, failure)))
 }
 
 fn fill(
     chunks: &Receiver<NewChunk>,
     packs: &Sender<(PackId, Bytes)>,
     tier: Option<&Tier>,
+    sealed_by: Option<KeyId>,
     failure: &FirstError,
 ) -> Uploaded {
     let mut uploaded = Uploaded::default();
@@ -94,8 +97,9 @@ fn fill(
         if !failure.none() {
             continue;
         }
-        let pack = open
-            .get_or_insert_with(|| PackBuilder::new(PackId::generate(), PACK_TARGET + (1 << 20)));
+        let pack = open.get_or_insert_with(|| {
+            PackBuilder::new(PackId::generate(), PACK_TARGET + (1 << 20)).sealed_by(sealed_by)
+        });
         let location = pack.push(chunk.id, &chunk.stored, chunk.raw_len);
         uploaded.chunks.push(chunk.id, location);
         if let Some(tier) = tier {

@@ -7,14 +7,12 @@
 //! hold too is counted in full.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::{EntryIndex, Kind, Manifest, Tree};
 use crate::ids::{Key, Scope};
 use crate::progress::Context;
-use crate::repository::Repository;
-use crate::store::Store;
+use crate::repository::{Access, Repository};
 
 /// What files take, in sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,12 +66,12 @@ pub struct EntryUsage {
 /// # Errors
 /// Those of the store, and of a manifest that is damaged.
 pub fn usage(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     scope: &Scope,
     key: &Key,
     context: Context<'_>,
 ) -> Result<Option<Usage>, Error> {
-    let Some(repository) = Repository::open(store)? else { return Ok(None) };
+    let Some(repository) = Repository::open(access)? else { return Ok(None) };
     context.check()?;
     let stored = repository.manifest(scope, key)?;
     context.check()?;

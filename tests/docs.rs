@@ -8,7 +8,7 @@ use std::process::Command;
 
 use larder::code::Code;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "save",
     "restore",
     "lookup",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 20] = [
     "report",
     "key",
     "init",
+    "keygen",
     "config",
     "plugin",
     "assets",
@@ -150,7 +151,7 @@ fn every_module_is_on_the_map() {
 /// The modules of each layer, the lowest first, as docs/architecture.md has them.
 const LAYERS: [&[&str]; 5] = [
     &["ids", "relpath", "object_key", "store_time", "size", "sync", "code"],
-    &["format", "chunking"],
+    &["format", "chunking", "secrets"],
     &["files", "store", "mounts", "records", "tier"],
     &["error", "progress", "budget", "compression", "workers", "repository", "index", "upload"],
     &["save", "restore", "flush", "verify", "stats", "diff", "usage", "doctor"],

@@ -208,6 +208,8 @@ impl World {
             annotation: Annotation::default(),
             tree: self.tree.clone(),
             sequence: (0..u32::try_from(chunks.rows().len()).expect("a few")).collect(),
+            sealed_by: None,
+            signed_by: None,
             chunks,
         }
     }

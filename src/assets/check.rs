@@ -103,14 +103,14 @@ fn find_by_code(
         replace: false,
         lifetime: Lifetime::Pinned,
     };
-    let mut copied = copy(assets.store.clone(), &request, assets.context)?;
+    let mut copied = copy(assets.access.clone(), &request, assets.context)?;
     if copied == Copied::AlreadyThere {
         if find_by_commit(assets, report)? {
             return Ok(true);
         }
         // It is there, and cannot be had: that is why it was looked for by code.
         request.replace = true;
-        copied = copy(assets.store.clone(), &request, assets.context)?;
+        copied = copy(assets.access.clone(), &request, assets.context)?;
     }
     let Copied::Yes { .. } = copied else { return Ok(false) };
     (report.found, report.plain_objects) = (Found::Code, written);
@@ -121,7 +121,7 @@ impl Assets<'_> {
     /// The packages under a key, if all of them can be had, and the state of their
     /// manifest. What is damaged is told, and counts as absent.
     fn stored(&self, key: &Key) -> Result<Option<(Vec<Package>, Version)>, AssetsFailure> {
-        match find_whole(self.store.clone(), self.scope, key, self.context) {
+        match find_whole(self.access.clone(), self.scope, key, self.context) {
             Ok(found) => Ok(found.map(|found| (packages_in(&found.manifest.tree), found.version))),
             Err(error) if error.is_unreadable() => {
                 self.context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
@@ -153,7 +153,7 @@ impl Assets<'_> {
         })?;
         let below = Destination::Below(directory.path().to_owned());
         let request = RestoreRequest::new(self.scope.clone(), vec![from.clone()], below);
-        match restore(self.store.clone(), &request, self.context) {
+        match restore(self.access.clone(), &request, self.context) {
             Ok(report) if report.hit == Hit::Miss => return Ok(None),
             Err(error) if error.is_unreadable() => {
                 self.context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });

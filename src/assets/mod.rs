@@ -14,13 +14,12 @@ mod upload;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use larder::error::Error;
 use larder::files::FileError;
 use larder::ids::{Key, Scope};
 use larder::progress::Context;
-use larder::store::Store;
+use larder::repository::Access;
 
 pub(crate) use check::{CheckReport, Found, check};
 pub(crate) use code_hash::{InvalidGlob, Sources};
@@ -37,7 +36,7 @@ const CODE_HASH: &str = ".code-hash";
 pub(crate) struct Assets<'a> {
     /// The package directory.
     pub(crate) packages: &'a Path,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) access: Access,
     pub(crate) scope: &'a Scope,
     /// Where every package is kept as an object, too, if it is.
     pub(crate) plain: Option<Plain>,

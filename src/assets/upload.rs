@@ -62,7 +62,7 @@ pub(crate) fn upload(assets: &Assets<'_>) -> Result<UploadReport, AssetsFailure>
             plain.put_all(&packages.all, &packages.root, names, facts, assets.context)?;
     }
     let request = request(assets, &packages, key.clone());
-    let saved = save(assets.store.clone(), &request, assets.context)?;
+    let saved = save(assets.access.clone(), &request, assets.context)?;
     let not_cached = match &second {
         Some(second) => also_under(assets, &key, second)?,
         None => None,
@@ -101,7 +101,7 @@ fn also_under(
         replace: true,
         lifetime: Lifetime::ByPolicy,
     };
-    match copy(assets.store.clone(), &request, assets.context) {
+    match copy(assets.access.clone(), &request, assets.context) {
         Ok(Copied::Yes { .. }) => Ok(None),
         Ok(_) => Ok(Some("a flush has overtaken the upload".to_owned())),
         Err(Error::Interrupted) => Err(Error::Interrupted.into()),

@@ -125,7 +125,7 @@ impl Job {
     ) -> Result<Assets<'a>, Failure> {
         Ok(Assets {
             packages: &self.settings.packages,
-            store: store.clone(),
+            access: session.access(store),
             scope: &session.scope,
             plain: self.plain(session)?,
             context: session.context(),

@@ -61,8 +61,9 @@ fn run(session: &Session, config: Option<&Config>, settings: &Settings) -> Resul
     failed.map_or(Ok(Exit::Success), Err)
 }
 
-fn rows(settings: &Settings) -> [Shown; 6] {
-    let Settings { store, scope, local_cache, threads, timeout, ignore_error } = settings;
+fn rows(settings: &Settings) -> [Shown; 7] {
+    let Settings { store, scope, local_cache, threads, timeout, ignore_error, require_signature } =
+        settings;
     [
         Shown::new("store", store, ToString::to_string),
         Shown::new("scope", scope, ToString::to_string),
@@ -79,6 +80,10 @@ fn rows(settings: &Settings) -> [Shown; 6] {
             None => "none".to_owned(),
         }),
         Shown::new("ignore-error", ignore_error, ToString::to_string),
+        Shown::new("require-signature", require_signature, |keys| match keys.as_slice() {
+            [] => "none".to_owned(),
+            keys => keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        }),
     ]
 }
 

@@ -24,7 +24,7 @@ pub(super) fn carry_out(
 ) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
     let mut deleted = vec![];
-    if let Some(repository) = Repository::open(store.clone())? {
+    if let Some(repository) = Repository::open(session.access(&store))? {
         deleted = repository.list_manifests(&session.scope, prefix)?;
         if let Some(key) = only {
             deleted.retain(|found| found.key == *key);

@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, arguments: args::Diff) -> Result<Exit, Fail
         times: arguments.times,
         read_data: arguments.read_data,
     };
-    let compared = diff(store.clone(), &request, session.context())?;
+    let compared = diff(session.access(&store), &request, session.context())?;
     session.done();
     let found = match compared {
         Compared::Found(found) => found,

@@ -21,7 +21,7 @@ struct Row {
 
 pub(super) fn run(session: &Session, arguments: &args::Du) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
-    let found = usage(store.clone(), &session.scope, &arguments.key, session.context())?;
+    let found = usage(session.access(&store), &session.scope, &arguments.key, session.context())?;
     session.done();
     let Some(found) = found else {
         if session.json {

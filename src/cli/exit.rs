@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use larder::code::Code;
 use larder::error::Error;
+use larder::secrets::InvalidKey;
 use larder::store::{InvalidLocation, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
@@ -56,6 +57,14 @@ pub(super) enum Failure {
     LocalCache(#[from] InvalidTier),
     #[error("invalid value {value:?} for --exclude: {why}")]
     Exclude { value: String, why: String },
+    #[error("invalid key in {place}: {why}")]
+    Secret { place: String, why: InvalidKey },
+    #[error("there is no key in {place}")]
+    NoSecret { place: String },
+    #[error("there is more than one signing key")]
+    SeveralSigningKeys,
+    #[error("cannot read the key file {}: {error}", path.display())]
+    SecretFile { path: PathBuf, error: std::io::Error },
     #[error("no key is given")]
     NoKey,
     #[error("there is nothing to save: no path is given")]
@@ -119,6 +128,10 @@ impl Failure {
             Self::Location(error) => error.code(),
             Self::LocalCache(error) => error.code(),
             Self::Exclude { .. } => Code::InvalidExclude,
+            Self::Secret { .. }
+            | Self::NoSecret { .. }
+            | Self::SeveralSigningKeys
+            | Self::SecretFile { .. } => Code::InvalidSecret,
             Self::NoKey => Code::NoKey,
             Self::NoPaths => Code::MissingArgument,
             Self::KeyAndCaches => Code::ArgumentConflict,
@@ -175,6 +188,16 @@ impl Failure {
             Self::SameName { .. } => {
                 Some("leave preserve_path=false out: then paths stay as they are".into())
             }
+            Self::Secret { .. } | Self::NoSecret { .. } => Some(
+                "`larder keygen` prints a key that signs and its public half, `larder keygen \
+                 --encryption` one that encrypts"
+                    .into(),
+            ),
+            Self::SecretFile { .. } => None,
+            Self::SeveralSigningKeys => Some(
+                "give the one to sign with: old ones count among those of --require-signature"
+                    .into(),
+            ),
             Self::NoKey => Some(
                 "give --key, or name=… in --store; or run larder in a repository with a \
                  larder.toml, which `larder init` writes"
@@ -295,6 +318,7 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::LocationTwice
         | Code::UnknownHome
         | Code::InvalidLocalCache
+        | Code::InvalidSecret
         | Code::NoSystem
         | Code::UnknownSystem
         | Code::SeveralSystems
@@ -363,6 +387,8 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::NotAStore
         | Code::NewerObject => Exit::OtherStore,
         Code::Damaged | Code::Missing | Code::DamagedChunk => Exit::Damage,
+        // As restores have it: what is not trusted is not there.
+        Code::Distrusted => Exit::Miss,
         Code::Interrupted => Exit::Interrupted,
     }
 }

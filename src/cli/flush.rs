@@ -23,7 +23,7 @@ pub(super) fn run(session: &Session, arguments: args::Flush) -> Result<Exit, Fai
 pub(super) fn carry_out(session: &Session, request: &FlushRequest) -> Result<FlushReport, Failure> {
     let store =
         if request.dry_run { session.store_for_reading()? } else { session.store_for_writing()? };
-    let report = flush(store.clone(), request, session.context())?;
+    let report = flush(session.access(&store), request, session.context())?;
     let took = session.done();
     if session.json {
         let mut printed = as_json(&report);

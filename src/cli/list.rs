@@ -12,7 +12,7 @@ use super::session::Session;
 pub(super) fn run(session: &Session, arguments: &args::List) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
     let mut listed = vec![];
-    if let Some(repository) = Repository::open(store.clone())? {
+    if let Some(repository) = Repository::open(session.access(&store))? {
         listed = if arguments.scopes.all_scopes {
             repository.list_all_manifests()?
         } else {

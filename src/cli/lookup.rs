@@ -55,7 +55,7 @@ fn look_up(
     outputs: &Outputs,
 ) -> Result<bool, Failure> {
     let store = session.store_for_reading()?;
-    let repository = Repository::open(store.clone())?;
+    let repository = Repository::open(session.access(&store))?;
     let mut has_miss = false;
     let mut told = Requests::default();
     for (cache, keys, restore_keys) in wanted {

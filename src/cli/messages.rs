@@ -16,6 +16,7 @@ use larder::code::Code;
 use larder::error::Error;
 use larder::ids::Scope;
 use larder::progress::Warning;
+use larder::secrets::SigningKey;
 use larder::store::InvalidLocation;
 use larder::tier::InvalidTier;
 
@@ -100,7 +101,16 @@ fn next(failure: &Failure) -> Option<Failure> {
             value: "[z-a]".into(),
             why: "error parsing glob '[z-a]': invalid range; 'z' > 'a'".into(),
         },
-        Failure::Exclude { .. } => Failure::NoKey,
+        Failure::Exclude { .. } => Failure::Secret {
+            place: "LARDER_SIGNING_KEY".into(),
+            why: "hunter2".parse::<SigningKey>().expect_err("it is no key"),
+        },
+        Failure::Secret { .. } => Failure::NoSecret { place: "ci.key".into() },
+        Failure::NoSecret { .. } => Failure::SeveralSigningKeys,
+        Failure::SeveralSigningKeys => {
+            Failure::SecretFile { path: "ci.key".into(), error: io_error() }
+        }
+        Failure::SecretFile { .. } => Failure::NoKey,
         Failure::NoKey => Failure::NoPaths,
         Failure::NoPaths => Failure::KeyAndCaches,
         Failure::KeyAndCaches => ConfigError::NoCaches("larder.toml".into()).into(),
@@ -222,7 +232,11 @@ fn next_warning(warning: &Warning) -> Option<Warning> {
         Vanished { .. } => NothingThere { path: "node_modules".into() },
         NothingThere { .. } => LinkAsMount { path: "node_modules".into() },
         LinkAsMount { .. } => OutOfBounds { path: "~/.bashrc".into() },
-        OutOfBounds { .. } => IgnoredDamage {
+        OutOfBounds { .. } => Distrusted {
+            error: "the manifest manifests/default/npm is not to be trusted: it is not signed"
+                .into(),
+        },
+        Distrusted { .. } => IgnoredDamage {
             error: "the object index/01KA4W6T9QXK7Z3N5B8M2C4D6F is damaged: it is truncated".into(),
         },
         IgnoredDamage { .. } => NotKept {

@@ -19,6 +19,7 @@ mod explain;
 mod flush;
 mod init;
 mod key;
+mod keygen;
 mod list;
 mod log;
 mod lookup;
@@ -33,6 +34,7 @@ mod progress;
 mod report;
 mod restore;
 mod save;
+mod secrets;
 mod session;
 mod settings;
 mod show;
@@ -132,6 +134,7 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Completions(arguments) => completions::prepare(global, &arguments),
         Command::Man(arguments) => man::prepare(global, arguments),
         Command::Key(arguments) => key::prepare(global, arguments),
+        Command::Keygen(arguments) => keygen::prepare(global, arguments),
         Command::Init(arguments) => init::prepare(global, arguments),
         Command::Config => config::prepare(global),
         Command::Plugin(arguments) => plugin::prepare(global, &arguments),

@@ -4,12 +4,10 @@ use std::fs::{File, Permissions};
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use larder::error::Error;
 use larder::files::FileError;
 use larder::flush::FlushRequest;
-use larder::store::Store;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -32,8 +30,7 @@ pub(super) fn run(session: &Session, arguments: args::Report) -> Result<Exit, Fa
         runs,
     };
     let store = session.store_for_reading()?;
-    let shared: Arc<dyn Store> = store.clone();
-    let report = gather(&shared, request, session.context())?;
+    let report = gather(&session.access(&store), request, session.context())?;
     let page = report.page();
     target.write(&page)?;
     let took = session.done();

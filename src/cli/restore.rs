@@ -92,7 +92,7 @@ fn restore_key(
     why: impl FnOnce(&CountedStore, Hit) -> Option<Explanation>,
 ) -> Result<RestoreReport, Failure> {
     let store = session.store_for_reading()?;
-    let report = restore(store.clone(), request, session.context())?;
+    let report = restore(session.access(&store), request, session.context())?;
     let why = why(&store, report.hit);
     let cost = (RequestsJson::of(&store), session.done());
     tell(session, None, request, (&report, why.as_ref()), cost, summary);
@@ -108,7 +108,7 @@ fn why(
     store: &CountedStore,
     wanted: Option<&Rendered>,
 ) -> Option<Explanation> {
-    let open = || Repository::open(store.clone());
+    let open = || Repository::open(session.access(&store));
     explain::of_hit(session, &arguments.find, hit, open, wanted)
 }
 

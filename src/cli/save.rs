@@ -84,13 +84,13 @@ pub(super) fn carry_out(
     others: Vec<Key>,
 ) -> Result<SaveReport, Failure> {
     let store = store(session, request.dry_run)?;
-    let report = save(store.clone(), &request, session.context())?;
+    let report = save(session.access(&store), &request, session.context())?;
     // The same under the other names: the store has all chunks by now, and the
     // stat record knows the files.
     let first = request.key.clone();
     for key in others {
         request.key = key;
-        save(store.clone(), &request, session.context())?;
+        save(session.access(&store), &request, session.context())?;
     }
     request.key = first;
     session.tell_lack(&store);
@@ -117,7 +117,7 @@ fn save_caches(
     let store = store(session, arguments.dry_run)?;
     if !arguments.dry_run {
         // Before they all make it.
-        Repository::create(store.clone())?;
+        Repository::create(session.access(&store))?;
     }
     let done = caches::each(session, requests, |name, request, context| {
         let began = Instant::now();

@@ -10,8 +10,9 @@ use larder::ids::Scope;
 use larder::mounts::Surroundings;
 use larder::progress::{Context, Progress, Warning};
 use larder::records::Records;
-use larder::repository::REFRESH_AFTER;
+use larder::repository::{Access, REFRESH_AFTER};
 use larder::restore::Selection;
+use larder::secrets::Keys;
 use larder::store::{InvalidLocation, Metered, Patience, S3Config, S3Store, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
 
@@ -20,6 +21,7 @@ use super::exit::{Exit, Failure};
 use super::log::{self, Fields};
 use super::output::{self, RequestsJson};
 use super::progress::Display;
+use super::secrets;
 use super::settings::{self, Origin, Settings};
 use crate::config::Config;
 use crate::keys::{self, Engine, Rendered};
@@ -33,6 +35,7 @@ pub(super) struct Session {
     pub(super) verbose: u8,
     pub(super) ignore_error: bool,
     pub(super) surroundings: Surroundings,
+    keys: Arc<Keys>,
     /// The configuration file, for commands that go by one.
     config: Option<Config>,
     /// Whether the store is that of the file.
@@ -64,6 +67,7 @@ impl Session {
         global.threads = settings.threads.value;
         global.timeout = settings.timeout.value;
         global.ignore_error = Some(settings.ignore_error.value);
+        global.require_signature = settings.require_signature.value;
         let has_store_of_file = matches!(settings.store.origin, Origin::File(_));
         let session = Self::open_at(settings.store.value, global)?;
         Ok(Self { config, has_store_of_file, ..session })
@@ -83,6 +87,7 @@ impl Session {
         // Fails only if the pool exists already, and nothing ran yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         let surroundings = surroundings()?;
+        let keys = Arc::new(secrets::keys(&global)?);
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signals(&stop);
         let timed_out = Arc::new(AtomicBool::new(false));
@@ -108,6 +113,7 @@ impl Session {
             verbose: global.verbose,
             ignore_error,
             surroundings,
+            keys,
             config: None,
             has_store_of_file: false,
             location,
@@ -131,6 +137,11 @@ impl Session {
         let store =
             self.location.open_for_reading(&self.patience()).map_err(larder::error::Error::from)?;
         Ok(Arc::new(Metered::new(store)))
+    }
+
+    /// A store with the keys of this run.
+    pub(super) fn access(&self, store: &CountedStore) -> Access {
+        Access::new(Arc::clone(store) as Arc<dyn Store>, Arc::clone(&self.keys))
     }
 
     /// Has warnings told although it is quiet.

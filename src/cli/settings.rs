@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use larder::ids::Scope;
 use larder::mounts::Surroundings;
+use larder::secrets::PublicKey;
 use larder::store::StoreLocation;
 use larder::tier::TierLocation;
 
@@ -54,6 +55,8 @@ pub(super) struct Settings {
     /// `None`: as long as it takes.
     pub(super) timeout: Sourced<Option<Duration>>,
     pub(super) ignore_error: Sourced<bool>,
+    /// Empty: no signature is asked for.
+    pub(super) require_signature: Sourced<Vec<PublicKey>>,
 }
 
 /// The variable of `--local-cache`.
@@ -117,6 +120,7 @@ impl Settings {
             timeout: layer(global, "timeout", global.timeout, timeout),
             ignore_error: layer(global, "ignore_error", global.ignore_error, ignored)
                 .map(|ignored| ignored.unwrap_or(false)),
+            require_signature: require_signature(global, config),
         })
     }
 }
@@ -134,6 +138,19 @@ fn layer<T: Clone>(
             Sourced::new(Some(written.value.clone()), Origin::File(written.line))
         }
         (None, None) => Sourced::new(None, Origin::Default),
+    }
+}
+
+/// The same for a list, of which the file has a line for each.
+fn require_signature(global: &Global, config: Option<&Config>) -> Sourced<Vec<PublicKey>> {
+    let written = config.map(|file| file.require_signature.as_slice()).unwrap_or_default();
+    match (global.require_signature.as_slice(), written) {
+        ([], []) => Sourced::new(vec![], Origin::Default),
+        ([], [first, ..]) => {
+            let keys = written.iter().map(|key| key.value).collect();
+            Sourced::new(keys, Origin::File(first.line))
+        }
+        (given, _) => Sourced::new(given.to_vec(), global.origin("require_signature")),
     }
 }
 

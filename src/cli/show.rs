@@ -14,7 +14,7 @@ use super::{args, caches};
 
 pub(super) fn run(session: &Session, arguments: &args::Show) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
-    let stored = match Repository::open(store.clone())? {
+    let stored = match Repository::open(session.access(&store))? {
         Some(repository) => repository.manifest(&session.scope, &arguments.key)?,
         None => None,
     };

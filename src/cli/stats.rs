@@ -11,7 +11,7 @@ use super::session::Session;
 pub(super) fn run(session: &Session, arguments: &args::Stats) -> Result<Exit, Failure> {
     let store = session.store_for_reading()?;
     let scope = (!arguments.scopes.all_scopes).then_some(&session.scope);
-    let found = stats(store.clone(), scope, session.context())?;
+    let found = stats(session.access(&store), scope, session.context())?;
     session.done();
     if session.json {
         let keys: Vec<_> = found.keys.iter().map(key_json).collect();

@@ -26,7 +26,7 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
         read_data: arguments.read_data,
     };
     let marker_reset = arguments.repair && Repository::mend_marker(store.clone())?;
-    let mut report = verify(store.clone(), &request, session.context())?;
+    let mut report = verify(session.access(&store), &request, session.context())?;
     let repaired = if arguments.repair {
         if let Some(newer) = report.take_newer() {
             return Err(newer.into());
@@ -38,7 +38,7 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
             take_over: arguments.take_over,
             unfenced: arguments.unfenced,
         };
-        let repaired = repair(store.clone(), &request, session.context())?;
+        let repaired = repair(session.access(&store), &request, session.context())?;
         Some(RepairReport { marker_reset, ..repaired })
     } else {
         None

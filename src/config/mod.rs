@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use larder::ids::Scope;
+use larder::secrets::PublicKey;
 use larder::store::StoreLocation;
 use larder::tier::TierLocation;
 use toml::de::DeTable;
@@ -50,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) threads: Option<Written<NonZeroUsize>>,
     pub(crate) timeout: Option<Written<Duration>>,
     pub(crate) ignore_error: Option<Written<bool>>,
+    pub(crate) require_signature: Vec<Written<PublicKey>>,
     /// In the order of the file.
     pub(crate) caches: Vec<Cache>,
 }
@@ -119,6 +121,9 @@ impl Config {
             threads,
             timeout: table.text(&rows::TIMEOUT, |text| Ok(duration(text)?))?,
             ignore_error: table.truth(&rows::IGNORE_ERROR)?,
+            require_signature: table.texts(&rows::REQUIRE_SIGNATURE, |text| {
+                text.parse().map_err(|error| Misfit::from(format!("{error}")))
+            })?,
             caches: caches.unwrap_or_default(),
             directory,
         })

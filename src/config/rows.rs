@@ -20,9 +20,14 @@ pub(super) const THREADS: Row = row("threads", "4");
 pub(super) const TIMEOUT: Row = row("timeout", r#""10m""#);
 pub(super) const IGNORE_ERROR: Row = row("ignore-error", "true");
 
+pub(super) const REQUIRE_SIGNATURE: Row = row(
+    "require-signature",
+    r#"["larder-public-key-1-11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURrTURRM"]"#,
+);
+
 /// Those of the file itself, above its caches.
-pub(super) const OF_THE_FILE: [Row; 6] =
-    [STORE, SCOPE, LOCAL_CACHE, THREADS, TIMEOUT, IGNORE_ERROR];
+pub(super) const OF_THE_FILE: [Row; 7] =
+    [STORE, SCOPE, LOCAL_CACHE, THREADS, TIMEOUT, IGNORE_ERROR, REQUIRE_SIGNATURE];
 
 pub(super) const KEY: Row = row("key", r#"'npm-{{ os }}-{{ hash("**/package-lock.json") }}'"#);
 pub(super) const RESTORE_KEYS: Row = row("restore-keys", "['npm-{{ os }}-']");

@@ -13,14 +13,12 @@ mod read;
 mod tests;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::{EntryIndex, Kind, Manifest, Stream, Tree};
 use crate::ids::{Key, Scope};
 use crate::progress::Context;
-use crate::repository::Repository;
-use crate::store::Store;
+use crate::repository::{Access, Repository};
 
 pub use contents::Contents;
 
@@ -220,13 +218,13 @@ impl Diff {
 /// Those of the store, and of manifests that are damaged; of packs, too, if they are
 /// read.
 pub fn diff(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &DiffRequest,
     context: Context<'_>,
 ) -> Result<Compared, Error> {
     let keys = [&request.first, &request.second];
     let mut found = [None, None];
-    let repository = Repository::open(store)?;
+    let repository = Repository::open(access)?;
     if let Some(repository) = &repository {
         for (found, key) in found.iter_mut().zip(keys) {
             context.check()?;

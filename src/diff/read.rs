@@ -14,6 +14,7 @@ use crate::format::{EntryIndex, Kind, Layout, Location, Manifest, Piece, Stream}
 use crate::ids::{ChunkId, PackId};
 use crate::progress::{Context, Phase};
 use crate::repository::Repository;
+use crate::secrets::Sealing;
 use crate::workers;
 
 /// Bytes of a pack that are fetched at once.
@@ -39,6 +40,7 @@ struct Slice {
 struct Asked {
     id: ChunkId,
     at: Location,
+    sealing: Sealing,
     slices: Vec<Slice>,
 }
 
@@ -49,6 +51,7 @@ pub(super) fn decide(
     context: Context<'_>,
 ) -> Result<(), Error> {
     let streams = [diff.first.stream(), diff.second.stream()];
+    let sealings = [repository.sealing(&diff.first), repository.sealing(&diff.second)];
     let pairs: Vec<[EntryIndex; 2]> = diff.changes.iter().filter_map(undecided).collect();
     let mut asked = HashMap::new();
     let mut scattered = vec![];
@@ -59,7 +62,7 @@ pub(super) fn decide(
                 &[Piece { position, offset, len }] => {
                     let row = manifest.sequence[position];
                     let slice = Slice { number: number * 2 + side, offset, len };
-                    ask(&mut asked, manifest, row, slice);
+                    ask(&mut asked, manifest, &sealings[side], row, slice);
                 }
                 _ => scattered.push((number * 2 + side, manifest, pieces)),
             }
@@ -117,9 +120,16 @@ fn pieces(manifest: &Manifest, stream: &Stream, index: EntryIndex) -> Vec<Piece>
     }
 }
 
-fn ask(asked: &mut HashMap<ChunkId, Asked>, manifest: &Manifest, row: u32, slice: Slice) {
+fn ask(
+    asked: &mut HashMap<ChunkId, Asked>,
+    manifest: &Manifest,
+    sealing: &Sealing,
+    row: u32,
+    slice: Slice,
+) {
     let (id, at) = manifest.chunks.get(row);
-    asked.entry(id).or_insert(Asked { id, at, slices: vec![] }).slices.push(slice);
+    let new = || Asked { id, at, sealing: sealing.clone(), slices: vec![] };
+    asked.entry(id).or_insert_with(new).slices.push(slice);
 }
 
 /// Chunks that are fetched together, in the order of their packs.
@@ -158,9 +168,11 @@ fn hash_slices(
     let object = Layout::pack(pack);
     let start = chunks.first().map_or(0, |chunk| chunk.at.offset);
     let bytes = repository.store().get_range(&object, start..start + len(chunks))?;
-    let mut unpacker = Unpacker::new();
+    // One save has filled the pack, and so with one key.
+    let sealing = chunks.first().map(|chunk| chunk.sealing.clone()).unwrap_or_default();
+    let mut unpacker = Unpacker::new(sealing);
     let mut hashes = vec![];
-    for Asked { id, at, slices } in chunks {
+    for Asked { id, at, slices, .. } in chunks {
         let from = usize::try_from(at.offset - start).unwrap_or(usize::MAX);
         let raw = unpack(&mut unpacker, *id, *at, &bytes[from..][..at.stored_len as usize])?;
         for slice in slices {
@@ -180,7 +192,7 @@ fn hash_pieces(
     context: Context<'_>,
 ) -> Result<blake3::Hash, Error> {
     let mut hasher = blake3::Hasher::new();
-    let mut unpacker = Unpacker::new();
+    let mut unpacker = Unpacker::new(repository.sealing(manifest));
     for piece in pieces {
         context.check()?;
         let (id, at) = manifest.chunks.get(manifest.sequence[piece.position]);

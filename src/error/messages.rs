@@ -14,6 +14,7 @@ use crate::files::FileError;
 use crate::format::{FormatError, Layout, LayoutError, MarkerError};
 use crate::ids::{ChunkId, Key, Scope};
 use crate::object_key::ObjectKey;
+use crate::secrets::{Distrust, KeyId, PublicKey};
 use crate::store::{
     InvalidLocation, Operation, RemoteError, RemoteErrorKind, StoreError, StoreErrorKind,
 };
@@ -81,7 +82,8 @@ fn next(error: &Error) -> Option<Error> {
         Error::NotAStore { .. } => {
             Error::Damaged { object: manifest(), source: FormatError::Checksum }
         }
-        Error::Damaged { .. } => Error::Missing { object: pack(), needed_by: manifest() },
+        Error::Damaged { .. } => Error::Distrusted { object: manifest(), why: Distrust::NotSigned },
+        Error::Distrusted { .. } => Error::Missing { object: pack(), needed_by: manifest() },
         Error::Missing { .. } => Error::DamagedChunk {
             chunk: ChunkId::of(b"a chunk"),
             object: pack(),
@@ -116,6 +118,17 @@ fn next_marker(error: &MarkerError) -> Option<MarkerError> {
             MarkerError::OtherChunking { found: "{…}".into(), ours: "{…}".into() }
         }
         MarkerError::OtherChunking { .. } => return None,
+    })
+}
+
+fn next_distrust(why: &Distrust) -> Option<Distrust> {
+    Some(match why {
+        Distrust::NotSigned => Distrust::Signer(PublicKey::from_bytes([9; 32])),
+        Distrust::Signer(_) => Distrust::Signature,
+        Distrust::Signature => Distrust::NotEncrypted,
+        Distrust::NotEncrypted => Distrust::NoKey(KeyId::from_bytes([9; 8])),
+        Distrust::NoKey(_) => Distrust::Forged,
+        Distrust::Forged => return None,
     })
 }
 
@@ -289,7 +302,10 @@ fn contents_of_stores() {
     let formats = successors(Some(FormatError::Truncated), next_format);
     let formats = formats.map(|source| Error::Damaged { object: manifest(), source });
     let state = Error::Damaged { object: Layout::gc_state(), source: FormatError::Checksum };
-    insta::assert_snapshot!(render_all(markers.chain(formats).chain([state])));
+    let distrust = successors(Some(Distrust::NotSigned), next_distrust);
+    let distrust = distrust.map(|why| Error::Distrusted { object: manifest(), why });
+    let all = markers.chain(formats).chain([state]).chain(distrust);
+    insta::assert_snapshot!(render_all(all));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::files::{FileError, shown};
 use crate::format::{FormatError, Layout, LayoutError, MarkerError};
 use crate::ids::ChunkId;
 use crate::object_key::ObjectKey;
+use crate::secrets::Distrust;
 use crate::store::StoreError;
 
 /// A failed command: what failed; [`Error::hint`] says what to do about it.
@@ -40,6 +41,14 @@ pub enum Error {
         object: ObjectKey,
         /// What is wrong with it.
         source: FormatError,
+    },
+    /// A manifest that is sound, and not to be relied on, or closed.
+    #[error("the manifest {object} is not to be trusted: {why}")]
+    Distrusted {
+        /// The manifest.
+        object: ObjectKey,
+        /// Why not.
+        why: Distrust,
     },
     /// An object that another one refers to is not in the store.
     #[error("the object {object} is missing, but {needed_by} needs it")]
@@ -113,6 +122,7 @@ impl Error {
             Self::Marker { source, .. } => source.code(),
             Self::NotAStore { .. } => Code::NotAStore,
             Self::Damaged { source, .. } => source.code(),
+            Self::Distrusted { .. } => Code::Distrusted,
             Self::Missing { .. } => Code::Missing,
             Self::DamagedChunk { .. } => Code::DamagedChunk,
             Self::Name(_) => Code::NameTooLong,
@@ -142,6 +152,24 @@ impl Error {
             {
                 "`larder verify --repair` makes it anew"
             }
+            Self::Distrusted { why, .. } => match why {
+                Distrust::NoKey(_) => {
+                    "give the key it was saved with, in LARDER_ENCRYPTION_KEY; several are \
+                     separated by commas"
+                }
+                Distrust::NotEncrypted => {
+                    "save the cache anew: whoever has an encryption key relies only on what was \
+                     saved with one"
+                }
+                Distrust::NotSigned | Distrust::Signer(_) => {
+                    "save it with a LARDER_SIGNING_KEY whose public half is among those of \
+                     --require-signature"
+                }
+                Distrust::Signature | Distrust::Forged => {
+                    "somebody may have changed it: find out who can write to the store, then save \
+                     the cache anew"
+                }
+            },
             Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. } => {
                 "save the cache anew with `larder save --no-reuse`; or `larder verify --read-data \
                  --repair` removes all that is damaged, and the next saves bring it back"

@@ -17,7 +17,7 @@ mod sweep;
 mod testing;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -25,8 +25,7 @@ use crate::format::{Claim, GcState, Mark, References};
 use crate::ids::{FlushId, PackId, TableId};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Warning};
-use crate::repository::{ListedPack, Repository, StoredState};
-use crate::store::Store;
+use crate::repository::{Access, ListedPack, Repository, StoredState};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
 use claim::Claimed;
@@ -80,11 +79,11 @@ impl FlushRequest {
 /// [`Error`] says what failed. If it names a damaged object, nothing was
 /// removed; after any other, the next flush goes on from there.
 pub fn flush(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &FlushRequest,
     context: Context<'_>,
 ) -> Result<FlushReport, Error> {
-    let Some(repository) = Repository::open(store)? else {
+    let Some(repository) = Repository::open(access)? else {
         return Ok(FlushReport::default());
     };
     let found = repository.gc_state()?;

@@ -4,7 +4,8 @@
 //! in the state before the first of them is put, and a manifest is moved only
 //! if it is still the version that was marked before that.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 
@@ -19,12 +20,16 @@ use crate::format::{
 };
 use crate::ids::{ChunkId, PackId};
 use crate::progress::{Context, Phase, Warning};
-use crate::repository::{Refreshed, Repository, StoredManifest};
+use crate::repository::{Refreshed, Repository, StoredSealed};
+use crate::secrets::KeyId;
 use crate::store::PutMode;
 use crate::upload::PACK_TARGET;
 
 /// The most bytes that one flush moves: what is left waits for the next one.
 const MOST: u64 = 8 << 30;
+
+/// Keys that packs of one flush can be sealed with, more of which wait for the next.
+const MOST_KEYS: u64 = 16;
 
 /// Bytes not in use that are read along to save a request.
 const GAP: u64 = 256 << 10;
@@ -53,8 +58,17 @@ pub(super) struct Sparse<'a> {
     pub(super) len: u64,
     /// What of it is in use.
     pub(super) extents: &'a Extents,
-    /// Its chunks by what manifests say of it; if not given, its footer is asked.
-    pub(super) rows: Option<Vec<(ChunkId, Location)>>,
+    /// What manifests say of it; if not given, its footer is asked.
+    pub(super) told: Option<&'a Told>,
+}
+
+/// What manifests say of a pack.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Its chunks that they need, by where they lie.
+    pub(super) chunks: BTreeMap<u64, (ChunkId, Location)>,
+    /// The key that these are sealed with.
+    pub(super) sealed_by: Option<KeyId>,
 }
 
 /// Packs of which less than half is in use, the sparsest first.
@@ -64,7 +78,7 @@ fn sparse<'a>(living: &'a Living, survey: &Survey, plan: &Plan) -> Vec<Sparse<'a
         .iter()
         .filter(|(pack, _)| !lost.contains(pack))
         .filter_map(|(&id, extents)| {
-            Some(Sparse { id, len: *survey.lens.get(&id)?, extents, rows: None })
+            Some(Sparse { id, len: *survey.lens.get(&id)?, extents, told: None })
         })
         .filter(|pack| pack.extents.bytes().saturating_mul(2) < pack.len)
         .collect();
@@ -127,8 +141,9 @@ pub(super) fn empty<'a>(
     if packs.is_empty() {
         return Ok(report);
     }
-    // Each but the last is at least half full. Ids that are not used cost nothing.
-    let count = 2 * bytes.div_ceil(PACK_TARGET as u64) + 1;
+    // Each is at least half full, but the last of each key. Ids that are not used cost
+    // nothing.
+    let count = 2 * bytes.div_ceil(PACK_TARGET as u64) + MOST_KEYS;
     let filled: BTreeSet<PackId> = (0..count).map(|_| PackId::generate()).collect();
     let emptied = packs.iter().map(|pack| pack.id).collect();
     let announced = Repacking { emptied, filled: filled.clone() };
@@ -157,7 +172,8 @@ fn copy(
 ) -> Result<(Moves, BTreeSet<PackId>), Error> {
     let mut ids = filled.into_iter();
     let (mut moves, mut emptied) = (Moves::new(), BTreeSet::new());
-    let mut open: Option<PackBuilder> = None;
+    // A pack has chunks that were sealed with one key.
+    let mut open: HashMap<Option<KeyId>, PackBuilder> = HashMap::new();
     let mut put = |pack: PackBuilder| -> Result<(), Error> {
         let object = Layout::pack(pack.id());
         report.packs_written += 1;
@@ -166,7 +182,7 @@ fn copy(
     };
     for pack in sparse {
         context.check()?;
-        let chunks = match read_living(repository, pack) {
+        let (sealed_by, chunks) = match read_living(repository, pack) {
             Ok(chunks) => chunks,
             Err(error) if error.is_damage() => {
                 context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
@@ -175,14 +191,19 @@ fn copy(
             Err(error) => return Err(error),
         };
         let len: usize = chunks.iter().map(|(.., stored)| stored.len()).sum();
-        if let Some(full) = open.take_if(|open| open.len() + len > PACK_TARGET) {
+        if open.get(&sealed_by).is_some_and(|open| open.len() + len > PACK_TARGET)
+            && let Some(full) = open.remove(&sealed_by)
+        {
             put(full)?;
         }
-        if open.is_none() {
-            let Some(id) = ids.next() else { break };
-            open = Some(PackBuilder::new(id, PACK_TARGET));
-        }
-        let Some(into) = &mut open else { break };
+        let into = match open.entry(sealed_by) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(none) => {
+                // What is left waits for the next flush.
+                let Some(id) = ids.next() else { break };
+                none.insert(PackBuilder::new(id, PACK_TARGET).sealed_by(sealed_by))
+            }
+        };
         for (id, at, stored) in chunks {
             let moved = into.push(id, &stored, at.raw_len);
             moves.insert((pack.id, at.offset), moved);
@@ -193,28 +214,38 @@ fn copy(
         report.dead_bytes += pack.len - pack.extents.bytes();
         context.progress.advance(1, len as u64);
     }
-    if let Some(last) = open.filter(|last| !last.is_empty()) {
+    for last in open.into_values().filter(|last| !last.is_empty()) {
         put(last)?;
     }
     Ok((moves, emptied))
 }
 
-/// The chunks of a pack that are in use, verified.
+/// A chunk as it is stored.
+type Stored = (ChunkId, Location, Bytes);
+
+/// The chunks of a pack that are in use, and the key that they are sealed with. They
+/// are verified, unless that key is not at hand: then whoever has it will.
 fn read_living(
     repository: &Repository,
     pack: &Sparse<'_>,
-) -> Result<Vec<(ChunkId, Location, Bytes)>, Error> {
+) -> Result<(Option<KeyId>, Vec<Stored>), Error> {
     let object = Layout::pack(pack.id);
     let damaged = |source| Error::Damaged { object: object.clone(), source };
-    let all = match &pack.rows {
-        Some(rows) => rows.clone(),
+    let (sealed_by, all) = match pack.told {
+        Some(told) => (told.sealed_by, told.chunks.values().copied().collect::<Vec<_>>()),
         None => {
             let footer = repository.pack_footer(pack.id, pack.len)?;
-            footer.locations(pack.id).map_err(damaged)?
+            (footer.sealed_by, footer.locations(pack.id).map_err(damaged)?)
         }
     };
     let mut chunks = vec![];
-    let mut unpacker = Unpacker::new();
+    let sealing = repository.keys().sealing_of(sealed_by);
+    if sealing.is_err() && pack.told.is_some() {
+        // Neither its footer nor its bytes vouch for any of it.
+        let why = "its footer cannot be read, and there is no key for its chunks";
+        return Err(damaged(FormatError::Inconsistent(why)));
+    }
+    let mut unpacker = sealing.ok().map(Unpacker::new);
     for (start, end) in pack.extents.over_gaps(GAP) {
         if end > pack.len {
             return Err(damaged(FormatError::Truncated));
@@ -224,15 +255,14 @@ fn read_living(
         for &(id, at) in inside.filter(|(_, at)| pack.extents.contains(at.offset, at.end())) {
             let from = usize::try_from(at.offset - start).unwrap_or(usize::MAX);
             let stored = bytes.slice(from..from + at.stored_len as usize);
-            unpacker.unpack(id, &stored, at.raw_len).map_err(|why| Error::DamagedChunk {
-                chunk: id,
-                object: object.clone(),
-                why,
-            })?;
+            if let Some(unpacker) = &mut unpacker {
+                let damaged = |why| Error::DamagedChunk { chunk: id, object: object.clone(), why };
+                unpacker.unpack(id, &stored, at.raw_len).map_err(damaged)?;
+            }
             chunks.push((id, at, stored));
         }
     }
-    Ok(chunks)
+    Ok((sealed_by, chunks))
 }
 
 /// Makes a manifest refer to the new places, if it is as it was marked.
@@ -242,7 +272,7 @@ fn move_manifest(
     moves: &Moves,
 ) -> Result<Refreshed, Error> {
     let listed = &marked.listed;
-    let found = repository.manifest(&listed.scope, &listed.key)?;
+    let found = repository.sealed(&listed.scope, &listed.key)?;
     let Some(mut found) = found.filter(|found| found.version == listed.version) else {
         return Ok(Refreshed::Changed);
     };
@@ -256,10 +286,10 @@ fn move_manifest(
 
 /// Puts a manifest with other bytes, and without making now the time of its
 /// last use.
-fn put_again(repository: &Repository, mut found: StoredManifest) -> Result<Refreshed, Error> {
+fn put_again(repository: &Repository, mut found: StoredSealed) -> Result<Refreshed, Error> {
     found.manifest.facts.used = Some(found.last_used());
     found.manifest.facts.moves = found.manifest.facts.moves.wrapping_add(1);
-    repository.replace_manifest(&found.manifest, &found.version)
+    repository.replace_sealed(&found.manifest, &found.version)
 }
 
 /// Ends what a flush that died has left half moved: no move that it read can
@@ -276,7 +306,7 @@ pub(super) fn fence(
     for marked in marks.all.iter().filter(|marked| refers_to(marked, &emptied)) {
         context.check()?;
         let listed = &marked.listed;
-        let Some(found) = repository.manifest(&listed.scope, &listed.key)? else { continue };
+        let Some(found) = repository.sealed(&listed.scope, &listed.key)? else { continue };
         // Changed, by now or after: that has another version, too.
         if found.version == listed.version {
             put_again(repository, found)?;

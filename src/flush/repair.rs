@@ -10,14 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use super::claim::{self, Claimed};
 use super::marks::{self, Marks};
 use super::plan::Living;
-use super::repack::{self, Sparse};
+use super::repack::{self, Sparse, Told};
 use crate::error::Error;
-use crate::format::{GcState, Layout, Location, References};
-use crate::ids::{ChunkId, Key, PackId, Scope};
+use crate::format::{GcState, Layout, References};
+use crate::ids::{Key, PackId, Scope};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Phase, Warning};
-use crate::repository::{ListedManifest, ListedPack, Removal, Repository, StoredState};
-use crate::store::{MAX_BATCH, ObjectKey, Store};
+use crate::repository::{Access, ListedManifest, ListedPack, Removal, Repository, StoredState};
+use crate::store::{MAX_BATCH, ObjectKey};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
 use crate::workers;
@@ -74,12 +74,12 @@ pub struct RepairReport {
 /// [`Error`] says what failed. What was done by then stays done; repairing
 /// again does the rest. If it [is newer](Error::is_newer), only a newer larder can.
 pub fn repair(
-    store: std::sync::Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &RepairRequest,
     context: Context<'_>,
 ) -> Result<RepairReport, Error> {
     let mut report = RepairReport::default();
-    let Some(repository) = Repository::open(store)? else {
+    let Some(repository) = Repository::open(access)? else {
         return Ok(report);
     };
     let now = StoreTime::from(repository.store().now()?);
@@ -111,10 +111,10 @@ fn act(
     drop_manifests(repository, &request.damaged, report, context)?;
     repack::fence(repository, claimed, context)?;
     let deltas = repository.list_deltas(0)?;
-    let rows = Mutex::new(Rows::new());
-    let see = |references: &References| note_rows(&mut lock(&rows), references, &request.bad_packs);
+    let told = Mutex::new(ToldOf::new());
+    let see = |references: &References| note(&mut lock(&told), references, &request.bad_packs);
     let marks = marks::mark(repository, HashMap::new(), see, context)?;
-    let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
     let living = marks::living(marks.all.iter());
     let packs = repository.list_packs()?;
 
@@ -135,7 +135,7 @@ fn act(
     }
     claimed.put(next)?;
 
-    let sparse = still_needed(&bad_packs, &living, &packs, &rows);
+    let sparse = still_needed(&bad_packs, &living, &packs, &told);
     let moved = repack::empty(repository, claimed, &sparse, marks.all.iter(), context)?;
     report.moved_bytes = moved.moved_bytes;
     report.bad_packs = bad_packs.into_iter().collect();
@@ -246,12 +246,14 @@ fn read_footers(
 }
 
 /// What manifests need of packs, and where it lies, in order.
-type Rows = HashMap<PackId, BTreeMap<u64, (ChunkId, Location)>>;
+type ToldOf = HashMap<PackId, Told>;
 
-fn note_rows(rows: &mut Rows, references: &References, packs: &BTreeSet<PackId>) {
+fn note(told: &mut ToldOf, references: &References, packs: &BTreeSet<PackId>) {
     for &(id, at) in references.chunks.rows() {
         if packs.contains(&at.pack) {
-            rows.entry(at.pack).or_default().insert(at.offset, (id, at));
+            let told = told.entry(at.pack).or_default();
+            told.chunks.insert(at.offset, (id, at));
+            told.sealed_by = references.sealed_by;
         }
     }
 }
@@ -261,13 +263,12 @@ fn still_needed<'a>(
     bad_packs: &BTreeSet<PackId>,
     living: &'a Living,
     packs: &[ListedPack],
-    rows: &Rows,
+    told: &'a ToldOf,
 ) -> Vec<Sparse<'a>> {
     let bad = packs.iter().filter(|pack| bad_packs.contains(&pack.id));
     bad.filter_map(|pack| {
         let extents = living.get(&pack.id)?;
-        let rows = rows.get(&pack.id).map(|rows| rows.values().copied().collect());
-        Some(Sparse { id: pack.id, len: pack.len, extents, rows })
+        Some(Sparse { id: pack.id, len: pack.len, extents, told: told.get(&pack.id) })
     })
     .collect()
 }

@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 
 use super::FormatError;
 use crate::ids::{ChunkId, PackId};
+use crate::secrets::SEAL_LEN;
 
 /// The longest chunk that any version of the format may hold, raw: a bound on
 /// what a reader allocates for one chunk.
@@ -19,7 +20,8 @@ pub const MAX_CHUNK_LEN: u32 = 16 << 20;
 /// Where a chunk lies, and how long it is there and unpacked.
 ///
 /// A chunk is stored as one zstd frame if that is shorter than its raw bytes,
-/// and raw otherwise: `stored_len == raw_len` says which.
+/// and raw otherwise: `stored_len == raw_len` says which. One that is encrypted has
+/// [`SEAL_LEN`] bytes more of either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     /// The pack that holds it.
@@ -42,7 +44,7 @@ impl Location {
         if self.raw_len == 0 || self.raw_len > MAX_CHUNK_LEN {
             return Err(FormatError::Inconsistent("a chunk's length is out of bounds"));
         }
-        if self.stored_len == 0 || self.stored_len > self.raw_len {
+        if self.stored_len == 0 || self.stored_len > self.raw_len + SEAL_LEN {
             return Err(FormatError::Inconsistent("a chunk is stored longer than it is"));
         }
         if self.offset.checked_add(u64::from(self.stored_len)).is_none() {

@@ -4,25 +4,22 @@
 //! the tree's stream is the chunks named by `sequence`, one after the other.
 //! Its chunk table says where each lies, so a manifest is all that a restore
 //! needs, and an index for the next save.
+//!
+//! It is kept in two parts. What garbage collection needs is open; all else is its
+//! *body*, which may be encrypted, and which it can be signed for:
+//! [`super::SealedManifest`].
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 
-use super::chunk_table::{self, ChunkTable};
-use super::envelope::{self, EnvelopeKind};
+use super::chunk_table::ChunkTable;
+use super::sealed_manifest::{OpenError, SealedManifest};
 use super::tree_builder::check_stream;
-use super::tree_columns;
 use super::{FormatError, Stream, Tree};
 use crate::ids::{Key, Scope};
+use crate::secrets::{Distrust, KeyId, Keys, PublicKey};
 use crate::store_time::StoreTime;
-
-pub(super) const KIND: EnvelopeKind = EnvelopeKind { letter: b'M', name: "manifest", version: 1 };
-
-/// The longest manifest that is read, in bytes before compression: room for
-/// some ten million files.
-pub const MAX_MANIFEST_LEN: u64 = 1 << 30;
 
 /// The longest annotation, in bytes: room for how a key was made of a thousand files.
 pub const MAX_ANNOTATION_LEN: usize = 64 << 10;
@@ -67,6 +64,11 @@ pub struct Manifest {
     pub sequence: Vec<u32>,
     /// The chunks and where they lie, each once.
     pub chunks: ChunkTable,
+    /// The key under which chunks are named and sealed, and the body is; `None` if it
+    /// is not encrypted.
+    pub sealed_by: Option<KeyId>,
+    /// Whose signature it was found to have.
+    pub signed_by: Option<PublicKey>,
 }
 
 /// What garbage collection needs to know of a manifest, beside its packs.
@@ -97,28 +99,6 @@ pub enum Lifetime {
     For(Duration),
     /// For ever, until somebody deletes it.
     Pinned,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Wire {
-    scope: Scope,
-    key: Key,
-    writer: String,
-    created: i64,
-    facts: WireFacts,
-    annotation: ByteBuf,
-    tree: tree_columns::Columns,
-    sequence: Vec<u32>,
-    chunks: chunk_table::Columns,
-}
-
-/// A manifest less its tree, which is most of it.
-#[derive(Deserialize)]
-struct WireReferences {
-    scope: Scope,
-    key: Key,
-    facts: WireFacts,
-    chunks: chunk_table::Columns,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -163,86 +143,26 @@ impl WireFacts {
     }
 }
 
-/// What a manifest refers to, and for how long.
-#[derive(Clone, Debug)]
-pub struct References {
-    /// The namespace of the key.
-    pub scope: Scope,
-    /// The name it was saved under.
-    pub key: Key,
-    /// What garbage collection needs to know of it.
-    pub facts: ManifestFacts,
-    /// The chunks and where they lie, each once.
-    pub chunks: ChunkTable,
-}
-
-impl References {
-    /// Reads these of a manifest, and passes over its tree.
-    ///
-    /// # Errors
-    /// [`FormatError`] if these are not the bytes of a manifest. The tree is not
-    /// looked at, so one that is unsound can pass.
-    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let wire: WireReferences = envelope::open(KIND, bytes, MAX_MANIFEST_LEN)?;
-        Ok(Self {
-            scope: wire.scope,
-            key: wire.key,
-            facts: wire.facts.into_facts(),
-            chunks: ChunkTable::from_columns(&wire.chunks)?,
-        })
-    }
-}
-
 impl Manifest {
-    /// The manifest's bytes.
+    /// The manifest's bytes, not encrypted and not signed.
     pub fn encode(&self) -> Vec<u8> {
-        let wire = Wire {
-            scope: self.scope.clone(),
-            key: self.key.clone(),
-            writer: self.writer.clone(),
-            created: self.created,
-            facts: WireFacts::of(&self.facts),
-            annotation: ByteBuf::from(self.annotation.as_bytes()),
-            tree: tree_columns::Columns::of(&self.tree),
-            sequence: self.sequence.clone(),
-            chunks: self.chunks.to_columns(),
-        };
-        envelope::seal(KIND, &wire)
+        let open = Self { sealed_by: None, ..self.clone() };
+        let sealed = SealedManifest::close(&open, &Keys::default());
+        sealed.expect("no key is needed for what is not encrypted").encode()
     }
 
-    /// Reads a manifest.
+    /// Reads a manifest that is not encrypted, whether or not it is signed.
     ///
     /// # Errors
     /// [`FormatError`] if these are not the bytes of a sound manifest: then
     /// nothing of it can be trusted.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let wire: Wire = envelope::open(KIND, bytes, MAX_MANIFEST_LEN)?;
-        let chunks = ChunkTable::from_columns(&wire.chunks)?;
-        let mut stream_len = 0u64;
-        for &row in &wire.sequence {
-            let (_, location) = chunks.rows().get(row as usize).ok_or(
-                FormatError::Inconsistent("the sequence names a chunk that is not listed"),
-            )?;
-            // Cannot overflow: fewer than 2^32 rows of at most 2^24 bytes.
-            stream_len += u64::from(location.raw_len);
-        }
-        let tree = wire.tree.into_tree()?;
-        check_stream(&tree, stream_len)?;
-        let annotation = wire.annotation.into_vec();
-        let claimed = annotation.len() as u64;
-        let allowed = MAX_ANNOTATION_LEN as u64;
-        let annotation =
-            Annotation::new(annotation).ok_or(FormatError::TooLong { claimed, allowed })?;
-        Ok(Self {
-            scope: wire.scope,
-            key: wire.key,
-            writer: wire.writer,
-            created: wire.created,
-            facts: wire.facts.into_facts(),
-            annotation,
-            tree,
-            sequence: wire.sequence,
-            chunks,
+        SealedManifest::decode(bytes)?.open(&Keys::default()).map_err(|error| match error {
+            OpenError::Format(error) => error,
+            OpenError::Distrust(Distrust::NoKey(_)) => {
+                FormatError::Inconsistent("it is encrypted, and there is no key")
+            }
+            OpenError::Distrust(_) => FormatError::Inconsistent("its signature is of another"),
         })
     }
 
@@ -282,7 +202,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::testing::trees;
-    use super::super::{FileIdentity, IndexDelta, Kind, Location, StatRecord, Timestamp};
+    use super::super::{
+        FileIdentity, IndexDelta, Kind, Location, References, StatRecord, Timestamp,
+    };
     use super::*;
     use crate::ids::{ChunkId, PackId};
 
@@ -347,6 +269,8 @@ mod tests {
                 tree,
                 sequence,
                 chunks,
+                sealed_by: None,
+                signed_by: None,
             };
             let read = Manifest::decode(&manifest.encode()).unwrap();
             prop_assert_eq!((&read.scope, &read.key), (&manifest.scope, &manifest.key));
@@ -370,6 +294,7 @@ mod tests {
                 (known >> (index % 64) & 1 == 1).then_some(FileIdentity { device: 7, inode, ctime })
             };
             let record = StatRecord {
+                sealed_by: packs.first().map(|&pack| KeyId::from_bytes([pack; 8])),
                 chunking: crate::chunking::parameters(),
                 identities: manifest.tree.indexes().map(identity).collect(),
                 sequence: manifest
@@ -385,6 +310,7 @@ mod tests {
             prop_assert_eq!(&read.identities, &record.identities);
             prop_assert_eq!(&read.sequence, &record.sequence);
             prop_assert_eq!(&read.tree, &record.tree);
+            prop_assert_eq!(read.sealed_by, record.sealed_by);
         }
     }
 
@@ -414,6 +340,8 @@ mod tests {
             tree: builder.finish().unwrap(),
             sequence: vec![],
             chunks: ChunkTable::default(),
+            sealed_by: None,
+            signed_by: None,
         };
         assert!(manifest.check().is_err());
         assert!(Manifest::decode(&manifest.encode()).is_err());

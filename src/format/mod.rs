@@ -15,6 +15,7 @@ mod layout;
 mod manifest;
 mod marker;
 mod pack;
+mod sealed_manifest;
 mod stat_record;
 mod stream;
 #[cfg(test)]
@@ -33,11 +34,10 @@ pub use gc_state::{Claim, GcState, Repacking};
 pub use index::IndexDelta;
 pub use index_table::{IdPrefix, IndexFilter, IndexRow, IndexTableWriter};
 pub use layout::{Layout, LayoutError};
-pub use manifest::{
-    Annotation, Lifetime, MAX_ANNOTATION_LEN, MAX_MANIFEST_LEN, Manifest, ManifestFacts, References,
-};
+pub use manifest::{Annotation, Lifetime, MAX_ANNOTATION_LEN, Manifest, ManifestFacts};
 pub use marker::{ChunkingParameters, FORMAT_VERSION, FormatMarker, MarkerError};
 pub use pack::{PACK_TRAILER_LEN, PackBuilder, PackFooter, footer_range};
+pub use sealed_manifest::{MAX_MANIFEST_LEN, OpenError, References, SealedManifest};
 pub use stat_record::{FileIdentity, FileState, StatRecord};
 pub use stream::{Piece, Stream};
 pub use tree::{

@@ -18,6 +18,7 @@ use serde_bytes::ByteBuf;
 use super::envelope::{self, EnvelopeKind};
 use super::{FormatError, Location};
 use crate::ids::{ChunkId, PackId};
+use crate::secrets::KeyId;
 
 pub(super) const HEADER: &[u8; 8] = b"larderP\x01";
 const TRAILER: &[u8; 4] = b"LRDR";
@@ -39,11 +40,17 @@ pub struct PackBuilder {
 }
 
 impl PackBuilder {
-    /// An empty pack with room for `capacity` bytes.
+    /// An empty pack with room for `capacity` bytes, for chunks in the open.
     pub fn new(id: PackId, capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(capacity);
         bytes.extend_from_slice(HEADER);
         Self { id, bytes, footer: PackFooter::default() }
+    }
+
+    /// The same for chunks that are sealed under a key; `None` leaves it as it is.
+    pub fn sealed_by(mut self, key: Option<KeyId>) -> Self {
+        self.footer.sealed_by = key;
+        self
     }
 
     /// Adds a chunk's stored bytes and tells where they lie.
@@ -94,6 +101,8 @@ impl PackBuilder {
 pub struct PackFooter {
     /// Chunk, stored length, raw length.
     pub chunks: Vec<(ChunkId, u32, u32)>,
+    /// The key that they are sealed with; `None` if they are not encrypted.
+    pub sealed_by: Option<KeyId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +110,7 @@ struct Wire {
     ids: ByteBuf,
     stored_len: Vec<u32>,
     raw_len: Vec<u32>,
+    sealed_by: Option<ByteBuf>,
 }
 
 /// Where the footer lies in a pack of `pack_len` bytes, by its last
@@ -130,6 +140,7 @@ impl PackFooter {
             ids: ByteBuf::from(ids),
             stored_len: self.chunks.iter().map(|&(_, stored, _)| stored).collect(),
             raw_len: self.chunks.iter().map(|&(.., raw)| raw).collect(),
+            sealed_by: self.sealed_by.map(|key| ByteBuf::from(key.as_bytes())),
         };
         envelope::seal(FOOTER, &wire)
     }
@@ -151,7 +162,8 @@ impl PackFooter {
             .iter()
             .zip(lens)
             .map(|(id, (&stored, &raw))| (ChunkId::from_bytes(*id), stored, raw));
-        Ok(Self { chunks: chunks.collect() })
+        let sealed_by = super::sealed_manifest::key_id(wire.sealed_by.as_ref().map(|key| &***key))?;
+        Ok(Self { chunks: chunks.collect(), sealed_by })
     }
 
     /// The locations that the footer vouches for, in the pack called `pack`.

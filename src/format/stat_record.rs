@@ -15,6 +15,7 @@ use super::{
     ChunkingParameters, EntryIndex, FileData, FormatError, Hole, Kind, Stream, Timestamp, Tree,
 };
 use crate::ids::ChunkId;
+use crate::secrets::KeyId;
 
 pub(super) const KIND: EnvelopeKind =
     EnvelopeKind { letter: b'S', name: "stat record", version: 1 };
@@ -56,6 +57,8 @@ pub struct StatRecord {
     pub identities: Vec<Option<FileIdentity>>,
     /// The chunks of the tree's stream, with their raw lengths.
     pub sequence: Vec<(ChunkId, u32)>,
+    /// The key by which chunks are named; `None` if they are not encrypted.
+    pub sealed_by: Option<KeyId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,6 +72,7 @@ struct Wire {
     ctime_nanos: Vec<u32>,
     ids: ByteBuf,
     raw_len: Vec<u32>,
+    sealed_by: Option<ByteBuf>,
 }
 
 impl StatRecord {
@@ -106,6 +110,7 @@ impl StatRecord {
                 self.sequence.iter().flat_map(|(id, _)| *id.as_bytes()).collect::<Vec<_>>(),
             ),
             raw_len: self.sequence.iter().map(|&(_, len)| len).collect(),
+            sealed_by: self.sealed_by.map(|key| ByteBuf::from(key.as_bytes())),
         };
         envelope::seal(KIND, &wire)
     }
@@ -132,7 +137,9 @@ impl StatRecord {
             let (device, inode) = (wire.device[i], wire.inode[i]);
             (inode != 0).then_some(FileIdentity { device, inode, ctime })
         });
+        let sealed_by = super::sealed_manifest::key_id(wire.sealed_by.as_ref().map(|key| &***key))?;
         Ok(Self {
+            sealed_by,
             chunking: wire.chunking,
             identities: identities.collect(),
             sequence: ids.iter().map(|id| ChunkId::from_bytes(*id)).zip(wire.raw_len).collect(),

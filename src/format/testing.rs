@@ -141,6 +141,23 @@ fn push(
     }
 }
 
+/// A directory with a file and a link.
+pub(crate) fn small_tree() -> Tree {
+    let mut builder = TreeBuilder::default();
+    builder.begin_mount(Anchor::Root, RelPath::new("a mount").unwrap()).unwrap();
+    let new = |kind, name, target| NewEntry {
+        kind,
+        name,
+        target,
+        mode: 0o755,
+        mtime: Timestamp::default(),
+    };
+    builder.push(0, new(Kind::Directory, b"a mount", b"")).unwrap();
+    builder.push(1, new(Kind::File(FileData { size: 3000, at: 500 }), b"a file", b"")).unwrap();
+    builder.push(1, new(Kind::Symlink, b"link", b"a file")).unwrap();
+    builder.finish().unwrap()
+}
+
 /// A manifest of a tree whose stream is these chunks, given with their stored
 /// lengths: bytes that nobody reads, so ids and lengths are all there is of them.
 pub(crate) fn manifest(tree: Tree, chunks: &[(ChunkId, u32, u32)]) -> Manifest {
@@ -162,6 +179,8 @@ pub(crate) fn manifest(tree: Tree, chunks: &[(ChunkId, u32, u32)]) -> Manifest {
         tree,
         sequence,
         chunks: table,
+        sealed_by: None,
+        signed_by: None,
     };
     manifest.check().unwrap();
     manifest

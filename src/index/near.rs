@@ -25,18 +25,23 @@ pub(crate) fn near_manifests(
     match own {
         Ok(Some(own)) => return Ok((Some(own), vec![])),
         Ok(None) => {}
-        Err(error) if error.is_unreadable() => warn(context, &error),
+        Err(error) if is_passed_over(&error) => warn(context, &error),
         Err(error) => return Err(error),
     }
     let mut near = vec![];
     for found in nearest_keys(repository, scope, key, NEAR_MANIFESTS)? {
         match repository.manifest(scope, &found.key) {
             Ok(stored) => near.extend(stored),
-            Err(error) if error.is_unreadable() => warn(context, &error),
+            Err(error) if is_passed_over(&error) => warn(context, &error),
             Err(error) => return Err(error),
         }
     }
     Ok((None, near))
+}
+
+/// Whether only this one manifest cannot be relied on.
+fn is_passed_over(error: &Error) -> bool {
+    error.is_unreadable() || matches!(error, Error::Distrusted { .. })
 }
 
 /// So many of the scope's manifests whose keys have the most in common with this one,
@@ -58,7 +63,11 @@ pub fn nearest_keys(
 }
 
 fn warn(context: Context<'_>, error: &Error) {
-    context.progress.warn(Warning::IgnoredDamage { error: error.to_string() });
+    let text = error.to_string();
+    context.progress.warn(match error {
+        Error::Distrusted { .. } => Warning::Distrusted { error: text },
+        _ => Warning::IgnoredDamage { error: text },
+    });
 }
 
 /// Keys are usually `<what>-<system>-<hash>`: what two have in common up to

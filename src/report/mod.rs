@@ -17,15 +17,14 @@ mod units;
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use larder::error::Error;
 use larder::flush::FlushRequest;
 use larder::ids::{Key, Scope};
 use larder::progress::Context;
+use larder::repository::Access;
 use larder::stats::{KeyStats, Stats, stats};
-use larder::store::Store;
 use larder::store_time::StoreTime;
 use larder::usage::{Size, usage};
 use larder::workers;
@@ -85,21 +84,21 @@ struct CacheMap {
 /// # Errors
 /// Those of the store. Damaged manifests are part of the report.
 pub(crate) fn gather(
-    store: &Arc<dyn Store>,
+    access: &Access,
     request: ReportRequest,
     context: Context<'_>,
 ) -> Result<Report, Error> {
     let ReportRequest { scope, flush, top, runs } = request;
-    let mut stats = stats(Arc::clone(store), scope.as_ref(), context)?;
+    let mut stats = stats(access.clone(), scope.as_ref(), context)?;
     stats.keys.sort_by(|a, b| largest_first(a).cmp(&largest_first(b)));
-    let outlook = Outlook::of(store, &flush, context)?;
+    let outlook = Outlook::of(access, &flush, context)?;
     // A store without any object tells no time.
     let now = outlook.now().unwrap_or_else(|| SystemTime::now().into());
-    let maps = maps(store, stats.keys.iter().take(top), context)?;
+    let maps = maps(access, stats.keys.iter().take(top), context)?;
     let saves = stats.keys.iter().map(|key| (key.saved, key.raw_bytes));
     let packs = stats.packs.iter().map(|pack| (pack.modified, pack.len));
     Ok(Report {
-        location: store.location(),
+        location: access.location(),
         now,
         scopes: stats.keys.iter().map(|key| &key.scope).collect::<HashSet<_>>().len() as u64,
         maps,
@@ -119,12 +118,12 @@ fn largest_first(key: &KeyStats) -> (Reverse<(u64, u64)>, &Scope, &Key) {
 
 /// What these caches hold, of those that are still there.
 fn maps<'a>(
-    store: &Arc<dyn Store>,
+    access: &Access,
     keys: impl Iterator<Item = &'a KeyStats>,
     context: Context<'_>,
 ) -> Result<Vec<CacheMap>, Error> {
     let maps = workers::try_map(READERS, keys.enumerate().collect(), context, |(cache, key)| {
-        let found = usage(Arc::clone(store), &key.scope, &key.key, context)?;
+        let found = usage(access.clone(), &key.scope, &key.key, context)?;
         Ok(found.map(|usage| CacheMap {
             cache,
             total: usage.total(),

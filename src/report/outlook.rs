@@ -1,7 +1,6 @@
 //! The outlook: what a flush would remove and free, and when each cache would go.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use larder::error::Error;
@@ -9,8 +8,8 @@ use larder::flush::{FlushReport, FlushRequest, Policy, Reason, flush};
 use larder::format::Lifetime;
 use larder::ids::{Key, Scope};
 use larder::progress::Context;
+use larder::repository::Access;
 use larder::stats::KeyStats;
-use larder::store::Store;
 use larder::store_time::StoreTime;
 
 use super::units::duration;
@@ -45,12 +44,12 @@ impl Outlook {
     /// # Errors
     /// Those of the store.
     pub(super) fn of(
-        store: &Arc<dyn Store>,
+        access: &Access,
         request: &FlushRequest,
         context: Context<'_>,
     ) -> Result<Self, Error> {
         debug_assert!(request.dry_run, "a report changes nothing");
-        match flush(Arc::clone(store), request, context) {
+        match flush(access.clone(), request, context) {
             Ok(report) => Ok(Self::Told(Box::new(report))),
             Err(error) if error.is_unreadable() => Ok(Self::Damaged(error.to_string())),
             Err(error) => Err(error),

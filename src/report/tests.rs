@@ -1,5 +1,7 @@
 //! Reports on stores in memory, whose bytes and clock the tests know.
 
+use std::sync::Arc;
+
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use larder::format::{Anchor, Claim, Layout, Lifetime};
 use larder::ids::FlushId;
 use larder::progress::NoProgress;
 use larder::relpath::RelPath;
+use larder::repository::Access;
 use larder::save::{SaveRequest, save};
 use larder::store::MemoryStore;
 use sha2::Digest as _;
@@ -64,8 +67,8 @@ impl World {
             runs: None,
         };
         change(&mut request);
-        let store: Arc<dyn Store> = self.store.clone();
-        with_context(|context| gather(&store, request, context)).unwrap()
+        let access = Access::from(self.store.clone());
+        with_context(|context| gather(&access, request, context)).unwrap()
     }
 
     fn report(&self) -> Report {

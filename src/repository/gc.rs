@@ -10,7 +10,8 @@ use bytes::Bytes;
 use super::{ListedManifest, MAX_OBJECT_LEN, Repository, StoredManifest};
 use crate::error::Error;
 use crate::format::{
-    FormatError, GcState, Layout, Manifest, Mark, References, decode_marks, encode_marks,
+    FormatError, GcState, Layout, Manifest, Mark, References, SealedManifest, decode_marks,
+    encode_marks,
 };
 use crate::ids::PackId;
 use crate::store::{ObjectKey, ObjectMeta, PutMode, StoreError, Version};
@@ -142,14 +143,27 @@ impl Repository {
         }
     }
 
-    /// Puts a manifest that was read as `version` again, with changes that are
-    /// none of its contents.
+    /// Puts a manifest that was read as `version` again, with changes that its saver
+    /// makes.
     ///
     /// # Errors
     /// Those of the store.
     pub fn replace_manifest(
         &self,
         manifest: &Manifest,
+        version: &Version,
+    ) -> Result<Refreshed, Error> {
+        self.replace_sealed(&self.close(manifest)?, version)
+    }
+
+    /// Puts a manifest that was read as `version` again, with changes that are
+    /// none of its contents.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn replace_sealed(
+        &self,
+        manifest: &SealedManifest,
         version: &Version,
     ) -> Result<Refreshed, Error> {
         let object = Layout::manifest(&manifest.scope, &manifest.key)?;
@@ -161,35 +175,26 @@ impl Repository {
         }
     }
 
-    /// Makes now the time of a cache's last use, in one request; in more, if a
-    /// flush moves the manifest meanwhile: that keeps the old time.
+    /// Makes now the time of a cache's last use, unless it was saved or used by
+    /// somebody else since it was read. Takes two requests; more, if a flush moves the
+    /// manifest meanwhile: that keeps the old time.
     ///
     /// # Errors
     /// Those of the store.
     pub fn refresh(&self, found: &StoredManifest) -> Result<Refreshed, Error> {
-        let mut refreshed = self.refresh_as_read(found)?;
-        for _ in 1..MAX_REFRESHES {
-            if refreshed == Refreshed::Yes {
+        let Manifest { scope, key, .. } = &found.manifest;
+        for _ in 0..MAX_REFRESHES {
+            // Read again as it is kept: what was opened cannot always be closed again.
+            let Some(mut now) = self.sealed(scope, key)? else { break };
+            if now.version != found.version && now.last_used() != found.last_used() {
                 break;
             }
-            let Manifest { scope, key, .. } = &found.manifest;
-            // Removed, or saved or used by somebody else.
-            let Some(now) = self.manifest(scope, key)? else { break };
-            if now.last_used() != found.last_used() {
-                break;
+            now.manifest.facts.used = None;
+            if self.replace_sealed(&now.manifest, &now.version)? == Refreshed::Yes {
+                return Ok(Refreshed::Yes);
             }
-            refreshed = self.refresh_as_read(&now)?;
         }
-        Ok(refreshed)
-    }
-
-    fn refresh_as_read(&self, found: &StoredManifest) -> Result<Refreshed, Error> {
-        if found.manifest.facts.used.is_none() {
-            return self.replace_manifest(&found.manifest, &found.version);
-        }
-        let mut manifest = found.manifest.clone();
-        manifest.facts.used = None;
-        self.replace_manifest(&manifest, &found.version)
+        Ok(Refreshed::Changed)
     }
 
     /// Whether a pack is in the store.

@@ -1,5 +1,6 @@
 //! A store that was found to be larder's: its objects by what they mean.
 
+mod access;
 mod gc;
 
 use std::ops::ControlFlow;
@@ -11,14 +12,16 @@ use bytes::Bytes;
 use crate::chunking;
 use crate::error::Error;
 use crate::format::{
-    FormatError, FormatMarker, IndexDelta, Layout, Manifest, MarkerError, PACK_TRAILER_LEN,
-    PackFooter, footer_range,
+    FormatError, FormatMarker, IndexDelta, Layout, Manifest, MarkerError, OpenError,
+    PACK_TRAILER_LEN, PackFooter, SealedManifest, footer_range,
 };
 use crate::ids::{DeltaId, Key, PackId, Scope, StoreId};
+use crate::secrets::{Keys, Sealing};
 use crate::store::{
     MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_each,
 };
 use crate::store_time::StoreTime;
+pub use access::Access;
 pub use gc::{Refreshed, Removal, StoredState};
 
 /// The longest manifest or delta object that is fetched, in bytes: what its
@@ -41,6 +44,7 @@ pub const REFRESH_AFTER: Duration = Duration::from_secs(86_400);
 #[derive(Clone, Debug)]
 pub struct Repository {
     store: Arc<dyn Store>,
+    keys: Arc<Keys>,
 }
 
 /// A manifest that is in the store, as a listing shows it.
@@ -100,12 +104,31 @@ impl StoredManifest {
     }
 }
 
+/// A manifest as it is kept, and the version of the object it was read from.
+#[derive(Clone, Debug)]
+pub struct StoredSealed {
+    /// The manifest.
+    pub manifest: SealedManifest,
+    /// The state of the object.
+    pub version: Version,
+    /// When the object was last put, by the store's clock.
+    pub modified: StoreTime,
+}
+
+impl StoredSealed {
+    /// When the cache was last saved or used.
+    pub fn last_used(&self) -> StoreTime {
+        self.manifest.facts.used.unwrap_or(self.modified)
+    }
+}
+
 impl Repository {
     /// Opens a store; `None` if nothing was ever saved there.
     ///
     /// # Errors
     /// [`Error::Marker`] if this program must not use it.
-    pub fn open(store: Arc<dyn Store>) -> Result<Option<Self>, Error> {
+    pub fn open(access: impl Into<Access>) -> Result<Option<Self>, Error> {
+        let Access { store, keys } = access.into();
         let marker = match store.get(&Layout::marker(), FormatMarker::MAX_LEN) {
             Ok(marker) => FormatMarker::decode(&marker.body, &chunking::parameters()),
             Err(error) if error.is_not_found() => return Ok(None),
@@ -115,7 +138,7 @@ impl Repository {
             Err(error) => return Err(error.into()),
         };
         marker.map_err(|source| Error::Marker { location: store.location(), source })?;
-        Ok(Some(Self { store }))
+        Ok(Some(Self { store, keys }))
     }
 
     /// Opens a store and reads the manifest of a key, in the time of one
@@ -126,15 +149,17 @@ impl Repository {
     /// inner result.
     #[expect(clippy::type_complexity, reason = "a name for it would say no more")]
     pub fn open_with_manifest(
-        store: Arc<dyn Store>,
+        access: impl Into<Access>,
         scope: &Scope,
         key: &Key,
     ) -> Result<Option<(Self, Result<Option<StoredManifest>, Error>)>, Error> {
+        let access = access.into();
+        let Access { store, keys } = access.clone();
         // Not to be used before the marker says that it may.
-        let ahead = Self { store: Arc::clone(&store) };
+        let ahead = Self { store, keys };
         let (opened, manifest) = std::thread::scope(|threads| {
             let manifest = threads.spawn(|| ahead.manifest(scope, key));
-            let opened = Self::open(store);
+            let opened = Self::open(access);
             (opened, manifest.join().expect("reading a manifest does not panic"))
         });
         Ok(opened?.map(|repository| (repository, manifest)))
@@ -146,13 +171,14 @@ impl Repository {
     ///
     /// # Errors
     /// Those of the store; [`Error::NotAStore`] if the place holds other things.
-    pub fn create(store: Arc<dyn Store>) -> Result<Self, Error> {
+    pub fn create(access: impl Into<Access>) -> Result<Self, Error> {
+        let Access { store, keys } = access.into();
         // A page of them tells: other programs' keys are nothing like these.
         let there = store.list("", None, MAX_BATCH)?.objects;
         // Somebody was first, and others have gone on from there: theirs counts.
         let has_marker = there.iter().any(|object| object.key == Layout::marker());
         check_place(&*store, &there, has_marker)?;
-        Self::put_marker(store, PutMode::Create)
+        Self::put_marker(Access { store, keys }, PutMode::Create)
     }
 
     /// Puts the marker of a store back that has lost it, or has one that nobody can
@@ -180,7 +206,7 @@ impl Repository {
             (None, _) => PutMode::Create,
         };
         check_place(&*store, &there, false)?;
-        Self::put_marker(store, mode).map(|_| true)
+        Self::put_marker(store.into(), mode).map(|_| true)
     }
 
     /// A cache of a store that has lost its marker, if the place is one.
@@ -192,12 +218,13 @@ impl Repository {
         Ok(there.into_iter().find_map(listed_manifest).map(|found| found.object))
     }
 
-    fn put_marker(store: Arc<dyn Store>, mode: PutMode) -> Result<Self, Error> {
+    fn put_marker(access: Access, mode: PutMode) -> Result<Self, Error> {
+        let Access { store, keys } = access;
         let marker = FormatMarker::new(StoreId::generate(), chunking::parameters());
         match store.put(&Layout::marker(), Bytes::from(marker.encode()), mode) {
-            Ok(_) => Ok(Self { store }),
+            Ok(_) => Ok(Self { store, keys }),
             // Somebody else was first: theirs counts.
-            Err(error) if error.is_conflict() => match Self::open(store)? {
+            Err(error) if error.is_conflict() => match Self::open(Access { store, keys })? {
                 Some(repository) => Ok(repository),
                 None => Err(error.into()),
             },
@@ -210,16 +237,45 @@ impl Repository {
         &*self.store
     }
 
+    /// The keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// How the chunks of a manifest are named and sealed, which [`Repository::manifest`]
+    /// has given.
+    pub fn sealing(&self, manifest: &Manifest) -> Sealing {
+        // Its key was there when it was opened.
+        self.keys.sealing_of(manifest.sealed_by).unwrap_or_default()
+    }
+
     /// The manifest of a key, if there is one.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it cannot be read.
+    /// [`Error::Damaged`] if it cannot be read; [`Error::Distrusted`] if these keys
+    /// cannot open it, or ask for another signature.
     pub fn manifest(&self, scope: &Scope, key: &Key) -> Result<Option<StoredManifest>, Error> {
+        let Some(StoredSealed { manifest, version, modified }) = self.sealed(scope, key)? else {
+            return Ok(None);
+        };
+        let object = Layout::manifest(scope, key)?;
+        let manifest = manifest.open(&self.keys).map_err(|error| match error {
+            OpenError::Format(source) => Error::Damaged { object, source },
+            OpenError::Distrust(why) => Error::Distrusted { object, why },
+        })?;
+        Ok(Some(StoredManifest { manifest, version, modified }))
+    }
+
+    /// The manifest of a key, if there is one, as it is kept.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it cannot be read.
+    pub fn sealed(&self, scope: &Scope, key: &Key) -> Result<Option<StoredSealed>, Error> {
         let object = Layout::manifest(scope, key)?;
         let Some(found) = self.get(&object, MAX_OBJECT_LEN)? else {
             return Ok(None);
         };
-        let manifest = Manifest::decode(&found.body)
+        let manifest = SealedManifest::decode(&found.body)
             .and_then(|manifest| {
                 // On a file system that does not tell `K` from `k`, or if
                 // somebody copied objects, this can be another's.
@@ -231,7 +287,7 @@ impl Repository {
             })
             .map_err(|source| Error::Damaged { object, source })?;
         let modified = found.meta.modified.into();
-        Ok(Some(StoredManifest { manifest, version: found.meta.version, modified }))
+        Ok(Some(StoredSealed { manifest, version: found.meta.version, modified }))
     }
 
     /// An object, if it is there; one that is longer than any of its kind is damaged.
@@ -270,10 +326,19 @@ impl Repository {
         mode: PutMode,
     ) -> Result<(u64, Version), Error> {
         let object = Layout::manifest(&manifest.scope, &manifest.key)?;
-        let bytes = Bytes::from(manifest.encode());
+        let bytes = Bytes::from(self.close(manifest)?.encode());
         let len = bytes.len() as u64;
         let version = self.store.put(&object, bytes, mode)?;
         Ok((len, version))
+    }
+
+    fn close(&self, manifest: &Manifest) -> Result<SealedManifest, Error> {
+        SealedManifest::close(manifest, &self.keys).map_err(|why| {
+            match Layout::manifest(&manifest.scope, &manifest.key) {
+                Ok(object) => Error::Distrusted { object, why },
+                Err(error) => error.into(),
+            }
+        })
     }
 
     /// Removes a manifest that was published as `version`, unless another took its

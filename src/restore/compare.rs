@@ -20,6 +20,7 @@ use crate::format::{
 use crate::ids::ChunkId;
 use crate::progress::Context;
 use crate::records::lasting;
+use crate::secrets::Sealing;
 use crate::sync::lock;
 
 /// What to do for an entry of the cache.
@@ -91,6 +92,7 @@ pub(super) fn compare(
     tree: &Tree,
     complete: &[bool],
     targets: &[Target],
+    sealing: &Sealing,
     request: &RestoreRequest,
     context: Context<'_>,
 ) -> Result<Comparison, Error> {
@@ -116,8 +118,15 @@ pub(super) fn compare(
                     || request.records.as_ref()?.read(&target.location),
                 );
                 let (walked, record) = (walked?, record.as_ref());
-                let there =
-                    There { tree, mount, stream: &stream, walked: &walked, record, request };
+                let there = There {
+                    tree,
+                    mount,
+                    stream: &stream,
+                    sealing,
+                    walked: &walked,
+                    record,
+                    request,
+                };
                 there.compare(complete, &mut comparison, context)?;
             }
         }
@@ -145,6 +154,7 @@ struct There<'a> {
     tree: &'a Tree,
     mount: &'a Mount,
     stream: &'a Stream,
+    sealing: &'a Sealing,
     walked: &'a Walked,
     record: Option<&'a StatRecord>,
     request: &'a RestoreRequest,
@@ -338,7 +348,7 @@ impl There<'_> {
             let holes = self.tree.holes(part.file);
             files::read_part(at, holes, part.offset, part.len, &mut bytes).ok()?;
         }
-        Some(ChunkId::of(&bytes))
+        Some(self.sealing.name(&bytes))
     }
 
     fn find_extra(

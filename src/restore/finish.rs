@@ -280,6 +280,7 @@ impl Finish<'_> {
                 identities: origins.iter().map(|&entry| identities[entry as usize]).collect(),
                 tree,
                 sequence: sequence.clone(),
+                sealed_by: self.manifest.sealed_by,
             };
             if let Err(error) = records.write(&target.location, &record) {
                 self.context.progress.warn(Warning::NoRecord { error: error.to_string() });

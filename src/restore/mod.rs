@@ -25,8 +25,7 @@ pub use crate::index::nearest_keys;
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::relpath::RelPath;
-use crate::repository::{ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
-use crate::store::Store;
+use crate::repository::{Access, ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
 
@@ -171,15 +170,16 @@ pub fn find(
     scope: &Scope,
     keys: &[Key],
     restore_keys: &[String],
+    context: Context<'_>,
 ) -> Result<Option<Found>, Error> {
     for key in keys {
-        if let Some(stored) = repository.manifest(scope, key)? {
+        if let Some(stored) = trusted(repository.manifest(scope, key), context)? {
             return Ok(Some(Found { hit: Hit::Exact, stored }));
         }
     }
     for prefix in restore_keys {
         let listed = repository.list_manifests(scope, prefix)?;
-        if let Some(stored) = newest(repository, listed)? {
+        if let Some(stored) = newest(repository, listed, context)? {
             return Ok(Some(Found { hit: Hit::Prefix, stored }));
         }
     }
@@ -194,6 +194,7 @@ pub fn find(
 fn newest(
     repository: &Repository,
     listed: Vec<ListedManifest>,
+    context: Context<'_>,
 ) -> Result<Option<StoredManifest>, Error> {
     let mut newest: Option<StoredManifest> = None;
     let mut read = 0;
@@ -206,7 +207,8 @@ fn newest(
             break;
         }
         // It may have been deleted since it was listed.
-        let Some(stored) = repository.manifest(&listed.scope, &listed.key)? else { continue };
+        let found = repository.manifest(&listed.scope, &listed.key);
+        let Some(stored) = trusted(found, context)? else { continue };
         read += 1;
         let saved = |stored: &StoredManifest| stored.manifest.facts.saved;
         if newest.as_ref().is_none_or(|newest| saved(&stored) > saved(newest)) {
@@ -214,6 +216,20 @@ fn newest(
         }
     }
     Ok(newest)
+}
+
+/// What is not trusted, or cannot be opened, counts as not there; why is a warning.
+fn trusted(
+    found: Result<Option<StoredManifest>, Error>,
+    context: Context<'_>,
+) -> Result<Option<StoredManifest>, Error> {
+    match found {
+        Err(error @ Error::Distrusted { .. }) => {
+            context.progress.warn(Warning::Distrusted { error: error.to_string() });
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 /// Manifests read to find the newest for a prefix.
@@ -225,20 +241,21 @@ const SAME_TIME: Duration = Duration::from_secs(2);
 
 /// Opens the store and finds the manifest; `None` if there is no store.
 fn open_and_find(
-    store: Arc<dyn Store>,
+    access: Access,
     request: &RestoreRequest,
+    context: Context<'_>,
 ) -> Result<Option<(Repository, Option<Found>)>, Error> {
     let RestoreRequest { scope, keys, restore_keys, .. } = request;
     let Some((first, others)) = keys.split_first() else {
-        let Some(repository) = Repository::open(store)? else { return Ok(None) };
-        let found = find(&repository, scope, keys, restore_keys)?;
+        let Some(repository) = Repository::open(access)? else { return Ok(None) };
+        let found = find(&repository, scope, keys, restore_keys, context)?;
         return Ok(Some((repository, found)));
     };
-    let opened = Repository::open_with_manifest(store, scope, first)?;
+    let opened = Repository::open_with_manifest(access, scope, first)?;
     let Some((repository, manifest)) = opened else { return Ok(None) };
-    let found = match manifest? {
+    let found = match trusted(manifest, context)? {
         Some(stored) => Some(Found { hit: Hit::Exact, stored }),
-        None => find(&repository, scope, others, restore_keys)?,
+        None => find(&repository, scope, others, restore_keys, context)?,
     };
     Ok(Some((repository, found)))
 }
@@ -256,11 +273,11 @@ pub fn newest_first(mut manifests: Vec<ListedManifest>) -> Vec<ListedManifest> {
 /// [`Error`] says what failed. Unless it failed while moving finished files
 /// into place, the target is as it was.
 pub fn restore(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &RestoreRequest,
     context: Context<'_>,
 ) -> Result<RestoreReport, Error> {
-    let Some((repository, Some(found))) = open_and_find(store, request)? else {
+    let Some((repository, Some(found))) = open_and_find(access.into(), request, context)? else {
         return Ok(RestoreReport::default());
     };
     // A cache that is used is kept: that is told while it is being restored.
@@ -303,7 +320,9 @@ fn bring_back(
     let targets = target::resolve(&tree, request)?;
 
     context.progress.begin(Phase::Compare, 0, 0);
-    let comparison = compare::compare(manifest, &tree, &complete, &targets, request, context)?;
+    let sealing = repository.sealing(manifest);
+    let comparison =
+        compare::compare(manifest, &tree, &complete, &targets, &sealing, request, context)?;
     context.check()?;
 
     let mut report = RestoreReport {

@@ -19,6 +19,7 @@ use crate::files::{self, DirCursor, FileError, FileStat, LargeFile, Metadata};
 use crate::format::{EntryIndex, FileIdentity, Kind, Manifest, Stream, Tree};
 use crate::ids::ChunkId;
 use crate::progress::Context;
+use crate::secrets::Sealing;
 use crate::sync::lock;
 
 /// What was written.
@@ -57,6 +58,7 @@ pub(super) struct FileWriter<'a> {
     stage: &'a Stage<'a>,
     request: &'a RestoreRequest,
     context: Context<'a>,
+    sealing: Sealing,
     kept_bits: u16,
     /// The files with data, by their places in the stream.
     by_place: Vec<(u64, EntryIndex)>,
@@ -89,6 +91,7 @@ impl<'a> FileWriter<'a> {
         comparison: &'a Comparison,
         stage: &'a Stage<'a>,
         files: &[EntryIndex],
+        sealing: Sealing,
         request: &'a RestoreRequest,
         context: Context<'a>,
     ) -> Self {
@@ -118,6 +121,7 @@ impl<'a> FileWriter<'a> {
             stage,
             request,
             context,
+            sealing,
             kept_bits: stage.kept_bits(),
             by_place,
             large,
@@ -132,7 +136,7 @@ impl<'a> FileWriter<'a> {
         let kit = idle.unwrap_or_else(|| Kit {
             staged: DirCursor::new(self.tree, self.stage),
             live: DirCursor::new(self.tree, &self.stage.live),
-            unpacker: Unpacker::new(),
+            unpacker: Unpacker::new(self.sealing.clone()),
             buffer: vec![],
         });
         Session { writer: self, kit, written: Written::default() }

@@ -17,6 +17,7 @@ use crate::ids::ChunkId;
 use crate::index::KnownChunks;
 use crate::progress::{Context, Warning};
 use crate::records::{Records, lasting};
+use crate::secrets::Sealing;
 use crate::upload::Uploaded;
 
 /// A manifest that can be published, and what goes with it.
@@ -41,6 +42,7 @@ pub(super) fn assemble(
     uploaded: &Uploaded,
     mut vouched: Vec<bool>,
     request: &SaveRequest,
+    sealing: &Sealing,
 ) -> Result<Assembled, Error> {
     let left_out = apply_changes(&mut walked, &mut vouched, contents);
     place_files(&mut walked, plan, contents, &left_out);
@@ -78,6 +80,8 @@ pub(super) fn assemble(
         tree,
         sequence,
         chunks,
+        sealed_by: sealing.key(),
+        signed_by: None,
     };
     // A manifest that its own reader would refuse must never be published.
     let inconsistent =
@@ -201,6 +205,7 @@ pub(super) fn write_records(
             identities: origins.iter().map(|&index| local.identities[index as usize]).collect(),
             tree,
             sequence: sequence.clone(),
+            sealed_by: manifest.sealed_by,
         };
         if let Err(error) = records.write(location, &record) {
             context.progress.warn(Warning::NoRecord { error: error.to_string() });

@@ -4,16 +4,14 @@
 //! rules of one: it looks before it relies on packs, and looks again after its
 //! manifest is there.
 
-use std::sync::Arc;
-
 use super::MAX_ROUNDS;
 use super::settle::{View, is_settled};
 use crate::error::Error;
 use crate::format::{Annotation, Lifetime, Manifest, ManifestFacts};
 use crate::ids::{Key, Scope};
 use crate::progress::{Context, Warning};
-use crate::repository::{REFRESH_AFTER, Repository, StoredManifest};
-use crate::store::{PutMode, Store, Version};
+use crate::repository::{Access, REFRESH_AFTER, Repository, StoredManifest};
+use crate::store::{PutMode, Version};
 use crate::store_time::StoreTime;
 
 /// What to copy.
@@ -54,17 +52,18 @@ pub enum Copied {
 /// the copy, of which nobody has looked whether it outlived a flush: as after a save
 /// that died.
 pub fn copy(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &CopyRequest,
     context: Context<'_>,
 ) -> Result<Copied, Error> {
+    let access = access.into();
     if request.from == request.to {
-        let found = find_whole(store, &request.scope, &request.from, context)?;
+        let found = find_whole(access, &request.scope, &request.from, context)?;
         return Ok(found.map_or(Copied::NothingThere, |_| Copied::AlreadyThere));
     }
     let mut put = None;
     let copied =
-        (0..MAX_ROUNDS).find_map(|_| copy_once(&store, request, &mut put, context).transpose());
+        (0..MAX_ROUNDS).find_map(|_| copy_once(&access, request, &mut put, context).transpose());
     let copied = copied.unwrap_or(Err(Error::SaveOvertaken(MAX_ROUNDS)));
     // A look has said that it may be garbage soon. Where none could be had, it stays:
     // somebody may have found it good meanwhile.
@@ -79,14 +78,14 @@ pub fn copy(
 
 /// One round of a copy; `None` if garbage collection overtook it.
 fn copy_once(
-    store: &Arc<dyn Store>,
+    access: &Access,
     request: &CopyRequest,
     put: &mut Option<(Repository, Version)>,
     context: Context<'_>,
 ) -> Result<Option<Copied>, Error> {
     context.check()?;
     let CopyRequest { scope, from, to, .. } = request;
-    let found = reliable(store, scope, from, context)?;
+    let found = reliable(access, scope, from, context)?;
     let is_meant = |source: &StoredManifest| {
         request.version.as_ref().is_none_or(|version| source.version == *version)
     };
@@ -136,26 +135,34 @@ fn copy_once(
 ///
 /// # Errors
 /// Those of the store; [`Error::Damaged`] if the manifest cannot be read.
-#[expect(clippy::needless_pass_by_value, reason = "save, restore and flush take it so, too")]
 pub fn find_whole(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     scope: &Scope,
     key: &Key,
     context: Context<'_>,
 ) -> Result<Option<StoredManifest>, Error> {
-    Ok(reliable(&store, scope, key, context)?.map(|(_, found, _)| found))
+    Ok(reliable(&access.into(), scope, key, context)?.map(|(_, found, _)| found))
 }
 
 /// The same, with the store, and the epoch at which that is so (S1, S2).
 fn reliable(
-    store: &Arc<dyn Store>,
+    access: &Access,
     scope: &Scope,
     key: &Key,
     context: Context<'_>,
 ) -> Result<Option<(Repository, StoredManifest, u64)>, Error> {
-    let opened = Repository::open_with_manifest(Arc::clone(store), scope, key)?;
+    let opened = Repository::open_with_manifest(access.clone(), scope, key)?;
     let Some((repository, found)) = opened else { return Ok(None) };
-    let Some(found) = found? else { return Ok(None) };
+    let found = match found {
+        Err(Error::Distrusted { .. }) => None,
+        found => found?,
+    };
+    // Who signs a copy says that the contents are its own: so they have to be.
+    let is_vouched_for = |found: &StoredManifest| {
+        repository.keys().signing().is_none()
+            || found.manifest.signed_by.is_some_and(|by| repository.keys().accepts(&by))
+    };
+    let Some(found) = found.filter(is_vouched_for) else { return Ok(None) };
     // After the manifest, which is all that is relied on.
     let state = repository.gc_state()?.state;
     // All packs are asked for: nobody is at hand who could save them again.

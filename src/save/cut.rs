@@ -25,6 +25,7 @@ use crate::ids::ChunkId;
 use crate::index::{KnownChunks, Presence};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::Repository;
+use crate::secrets::KeyId;
 use crate::store::{MemoryStore, Store};
 use crate::sync::lock;
 use crate::upload::{self, ChunkSender, NewChunk, Uploaded};
@@ -120,6 +121,8 @@ pub(super) struct Cutter<'a> {
     pub(super) repository: Option<&'a Repository>,
     pub(super) known: &'a KnownChunks,
     pub(super) context: Context<'a>,
+    /// The key that new chunks are sealed with.
+    sealed_by: Option<KeyId>,
     compression: Compression,
     pub(super) budget: Arc<Budget>,
     failure: FirstError,
@@ -136,6 +139,7 @@ impl<'a> Cutter<'a> {
         known: &'a KnownChunks,
         context: Context<'a>,
     ) -> Self {
+        let sealing = repository.map(|repository| repository.keys().sealing()).unwrap_or_default();
         Self {
             walked,
             plan,
@@ -143,7 +147,8 @@ impl<'a> Cutter<'a> {
             repository,
             known,
             context,
-            compression: Compression::new(request.level),
+            sealed_by: sealing.key(),
+            compression: Compression::new(request.level, sealing),
             budget: Budget::new(BUDGET),
             failure: FirstError::default(),
             unreadable: Mutex::default(),
@@ -159,7 +164,8 @@ impl<'a> Cutter<'a> {
         let dry_run = self.request.dry_run;
         let tier = self.request.tier.as_deref().filter(|_| !dry_run);
         let (contents, uploaded) = std::thread::scope(|threads| {
-            let (chunks, uploader) = upload::start(threads, store, dry_run, tier, &self.failure);
+            let (chunks, uploader) =
+                upload::start(threads, store, dry_run, tier, self.sealed_by, &self.failure);
             let contents = rayon::in_place_scope(|tasks| {
                 Dispatch::new(&self, chunks, recalled).run(tasks, threads)
             });
@@ -241,7 +247,7 @@ impl<'a> Cutter<'a> {
         lock(&self.cursors).push(cursor);
         let chunks = match bytes.len() {
             0 => vec![],
-            len => vec![(ChunkId::of(&bytes), 0..len)],
+            len => vec![(self.compression.name(&bytes), 0..len)],
         };
         let files = entries.len() as u64;
         Some(Piece { unit, attempt: 0, number: 0, bytes, chunks, files, permit })
@@ -317,8 +323,8 @@ impl<'a> Cutter<'a> {
             );
         }
         let starts = std::iter::once(0).chain(ends.iter().copied());
-        let chunks =
-            starts.zip(&ends).map(|(start, &end)| (ChunkId::of(&bytes[start..end]), start..end));
+        let name = |start, end| self.compression.name(&bytes[start..end]);
+        let chunks = starts.zip(&ends).map(|(start, &end)| (name(start, end), start..end));
         let chunks = chunks.collect();
         Some(Piece { unit, attempt, number, bytes, chunks, files: u64::from(last), permit })
     }
@@ -333,7 +339,7 @@ impl<'a> Cutter<'a> {
         for ((id, range), presence) in piece.chunks.iter().zip(presence) {
             if presence == Presence::Absent && self.known.claim(*id) {
                 let raw = &piece.bytes[range.clone()];
-                let stored = self.compression.pack(raw);
+                let stored = self.compression.pack(*id, raw);
                 let permit = Arc::clone(&piece.permit);
                 let chunk = NewChunk { id: *id, raw_len: len_of(range), stored, permit };
                 // Fails only after the filling thread has died of a panic.

@@ -28,8 +28,7 @@ use crate::ids::{Key, Scope};
 use crate::index::KnownChunks;
 use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
-use crate::repository::{REFRESH_AFTER, StoredManifest};
-use crate::store::Store;
+use crate::repository::{Access, REFRESH_AFTER, StoredManifest};
 use crate::store_time::StoreTime;
 use crate::tier::Tier;
 pub use copy::{Copied, CopyRequest, copy, find_whole};
@@ -156,19 +155,19 @@ impl SaveReport {
 /// [`Error`] says what failed. The store then holds what it held before, and
 /// at most some packs that nobody refers to; if only the index delta could not
 /// be put, the cache is there, but other keys will not find its chunks.
-#[expect(clippy::needless_pass_by_value, reason = "restore and flush take it so, too")]
 pub fn save(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &SaveRequest,
     context: Context<'_>,
 ) -> Result<SaveReport, Error> {
-    if request.if_absent && is_there(&store, request)? {
+    let access = access.into();
+    if request.if_absent && is_there(&access, request)? {
         return Ok(SaveReport { already_there: true, ..SaveReport::default() });
     }
     let sources = present_sources(request, context)?;
     let mut report = SaveReport::default();
     for _ in 0..MAX_ROUNDS {
-        let (round, is_settled) = save_once(Arc::clone(&store), &sources, request, context)?;
+        let (round, is_settled) = save_once(&access, &sources, request, context)?;
         report = round.after(&report);
         if is_settled {
             return Ok(report);
@@ -184,15 +183,16 @@ pub fn save(
 /// One round of a save, and whether it counts: if garbage collection overtook
 /// it, another round uploads what was lost.
 fn save_once(
-    store: Arc<dyn Store>,
+    access: &Access,
     sources: &[WalkSource],
     request: &SaveRequest,
     context: Context<'_>,
 ) -> Result<(SaveReport, bool), Error> {
+    let sealing = access.keys.sealing();
     // The store is opened and the nearest manifests come over the network, and
     // the records from another disk, while the mounts are walked.
     let (walked, near, records) = std::thread::scope(|scope| {
-        let near = scope.spawn(|| open_and_read_near(store, request, context));
+        let near = scope.spawn(|| open_and_read_near(access, request, context));
         let records = scope.spawn(|| {
             let locations = sources.iter().map(|source| source.location.as_path());
             request.records.as_ref().map(|records| records.read_all(locations)).unwrap_or_default()
@@ -200,7 +200,10 @@ fn save_once(
         context.progress.begin(Phase::Walk, 0, 0);
         let walked = files::walk(sources, &request.walk, context.stop);
         let near = near.join().expect("reading manifests does not panic");
-        (walked, near, records.join().expect("reading records does not panic"))
+        let mut records = records.join().expect("reading records does not panic");
+        // One that names chunks by another key knows of no chunk that this save makes.
+        records.retain(|_, record| record.sealed_by == sealing.key());
+        (walked, near, records)
     });
     let (mut walked, Near { repository, own, near, view }) = (walked?, near?);
     context.check()?;
@@ -219,12 +222,17 @@ fn save_once(
         context.progress.warn(Warning::NotKept { error: error.to_string() });
     }
 
-    let assembled =
-        assemble::assemble(walked, &plan, &contents, &known, &uploaded, vouched, request)?;
+    let assembled = assemble::assemble(
+        walked, &plan, &contents, &known, &uploaded, vouched, request, &sealing,
+    )?;
     let mut report = assembled.report;
     let mut manifest = assembled.manifest;
     manifest.facts.epoch = view.state.epoch;
-    let is_unchanged = |own: &StoredManifest| view.finds_unchanged(&own.manifest, &manifest);
+    let signer = access.keys.signer();
+    let is_unchanged = |own: &StoredManifest| {
+        (signer.is_none() || own.manifest.signed_by == signer)
+            && view.finds_unchanged(&own.manifest, &manifest)
+    };
     let unchanged = own.filter(|own| request.reuse && is_unchanged(own));
     report.unchanged = unchanged.is_some();
     let mut is_settled = true;

@@ -1,18 +1,15 @@
 //! The beginning of a save in the store: what it has that this save can rely on.
 
-use std::sync::Arc;
-
 use super::SaveRequest;
 use super::settle::View;
 use crate::error::Error;
 use crate::index::near_manifests;
 use crate::progress::Context;
-use crate::repository::{Repository, StoredManifest};
-use crate::store::Store;
+use crate::repository::{Access, Repository, StoredManifest};
 
 /// Whether the key exists.
-pub(super) fn is_there(store: &Arc<dyn Store>, request: &SaveRequest) -> Result<bool, Error> {
-    match Repository::open(Arc::clone(store))? {
+pub(super) fn is_there(access: &Access, request: &SaveRequest) -> Result<bool, Error> {
+    match Repository::open(access.clone())? {
         Some(repository) => repository.has_manifest(&request.scope, &request.key),
         None => Ok(false),
     }
@@ -33,15 +30,15 @@ pub(super) struct Near {
 /// Opens the store, or makes one unless that would change something, and reads
 /// the nearest manifests.
 pub(super) fn open_and_read_near(
-    store: Arc<dyn Store>,
+    access: &Access,
     request: &SaveRequest,
     context: Context<'_>,
 ) -> Result<Near, Error> {
     let (scope, key) = (&request.scope, &request.key);
     let opened = if request.reuse {
-        Repository::open_with_manifest(Arc::clone(&store), scope, key)?
+        Repository::open_with_manifest(access.clone(), scope, key)?
     } else {
-        Repository::open(Arc::clone(&store))?.map(|repository| (repository, Ok(None)))
+        Repository::open(access.clone())?.map(|repository| (repository, Ok(None)))
     };
     let (repository, own) = match opened {
         Some(found) => found,
@@ -49,7 +46,7 @@ pub(super) fn open_and_read_near(
             let view = View::default();
             return Ok(Near { repository: None, own: None, near: vec![], view });
         }
-        None => (Repository::create(store)?, Ok(None)),
+        None => (Repository::create(access.clone())?, Ok(None)),
     };
     // After the manifest of the key, which may be what this save relies on.
     let state = repository.gc_state()?.state;

@@ -46,11 +46,18 @@ pub(super) fn refresh(
     if today.since(own.last_used()) < request.refresh_after {
         return true;
     }
-    let mut manifest = own.manifest.clone();
-    manifest.facts.epoch = now.facts.epoch;
-    manifest.facts.saved = today;
-    manifest.facts.used = None;
-    match repository.replace_manifest(&manifest, &own.version) {
+    // What somebody else has signed stays as it is: the time of the save is in it.
+    let is_ours = own.manifest.signed_by == repository.keys().signer();
+    let refreshed = if is_ours {
+        let mut manifest = own.manifest.clone();
+        manifest.facts.epoch = now.facts.epoch;
+        manifest.facts.saved = today;
+        manifest.facts.used = None;
+        repository.replace_manifest(&manifest, &own.version)
+    } else {
+        repository.refresh(own)
+    };
+    match refreshed {
         Ok(refreshed) => refreshed == Refreshed::Yes,
         Err(error) => {
             context.progress.warn(Warning::NotRefreshed { error: error.to_string() });

@@ -7,14 +7,14 @@
 mod packs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::{ChunkTable, Layout, Location};
 use crate::ids::{ChunkId, Key, PackId, Scope};
-use crate::progress::{Context, Phase};
-use crate::repository::{ListedManifest, Repository};
-use crate::store::{ObjectKey, Store};
+use crate::progress::{Context, Phase, Warning};
+use crate::repository::{Access, ListedManifest, Repository};
+use crate::secrets::KeyId;
+use crate::store::ObjectKey;
 
 /// What to verify.
 #[derive(Debug)]
@@ -40,6 +40,11 @@ pub struct VerifyReport {
     pub chunks: u64,
     /// Bytes of packs that were read and checked against their hashes.
     pub read_bytes: u64,
+    /// Manifests that these keys cannot open or do not accept: of those only the packs
+    /// were checked.
+    pub closed: u64,
+    /// Packs that were to be read and are sealed with a key that is not given.
+    pub closed_packs: u64,
     /// What is wrong.
     pub problems: Vec<Error>,
     /// The caches that cannot be restored whole, as they were when they were
@@ -65,6 +70,8 @@ impl VerifyReport {
 struct Needed {
     /// By id and offset.
     chunks: HashMap<(ChunkId, u64), Location>,
+    /// The key that manifests say they are encrypted with.
+    sealed_by: Option<KeyId>,
     /// Numbers of the manifests that need any of them.
     by: Vec<usize>,
 }
@@ -87,14 +94,15 @@ struct Verdict {
 /// Those of the store's service; what is wrong with its contents is in the
 /// report.
 pub fn verify(
-    store: Arc<dyn Store>,
+    access: impl Into<Access>,
     request: &VerifyRequest,
     context: Context<'_>,
 ) -> Result<VerifyReport, Error> {
     let mut report = VerifyReport::default();
-    let Some(repository) = Repository::open(Arc::clone(&store))? else {
+    let access = access.into();
+    let Some(repository) = Repository::open(access.clone())? else {
         report.missing_keys.clone_from(&request.keys);
-        if let Some(needed_by) = Repository::has_lost_marker(&*store)? {
+        if let Some(needed_by) = Repository::has_lost_marker(&*access.store)? {
             report.problems.push(Error::Missing { object: Layout::marker(), needed_by });
         }
         return Ok(report);
@@ -167,7 +175,7 @@ fn read_manifests(
         context.check()?;
         match repository.manifest(&found.scope, &found.key) {
             Ok(Some(stored)) => {
-                add_needs(&mut needed, &stored.manifest.chunks, number);
+                add_needs(&mut needed, &stored.manifest.chunks, stored.manifest.sealed_by, number);
                 let epoch = stored.manifest.facts.epoch;
                 if latest.as_ref().is_none_or(|(latest, _)| epoch > *latest) {
                     *latest = Some((epoch, found.object.clone()));
@@ -180,16 +188,29 @@ fn read_manifests(
                 damaged.insert(number);
             }
             Err(error) if error.is_newer() => report.problems.push(error),
+            Err(error @ Error::Distrusted { .. }) => {
+                context.progress.warn(Warning::Distrusted { error: error.to_string() });
+                report.closed += 1;
+                if let Some((_, references)) = repository.references(found)? {
+                    add_needs(&mut needed, &references.chunks, references.sealed_by, number);
+                }
+            }
             Err(error) => return Err(error),
         }
     }
     Ok(needed)
 }
 
-fn add_needs(needed: &mut BTreeMap<PackId, Needed>, chunks: &ChunkTable, number: usize) {
+fn add_needs(
+    needed: &mut BTreeMap<PackId, Needed>,
+    chunks: &ChunkTable,
+    sealed_by: Option<KeyId>,
+    number: usize,
+) {
     for &(id, location) in chunks.rows() {
         let pack = needed.entry(location.pack).or_default();
         pack.chunks.insert((id, location.offset), location);
+        pack.sealed_by = sealed_by;
         if pack.by.last() != Some(&number) {
             pack.by.push(number);
         }

@@ -13,6 +13,7 @@ use crate::format::{FormatError, Layout, Location};
 use crate::ids::{ChunkId, PackId};
 use crate::progress::Context;
 use crate::repository::Repository;
+use crate::secrets::Sealing;
 use crate::store::ObjectKey;
 use crate::sync::lock;
 
@@ -31,19 +32,22 @@ pub(super) fn check(
 ) -> Result<Verdict, Error> {
     let object = Layout::pack(pack);
     let Some(len) = len else { return Ok(missing(object)) };
-    let said = match repository.pack_footer(pack, len) {
-        Ok(footer) => footer.locations(pack).unwrap_or_default(),
+    let footer = match repository.pack_footer(pack, len) {
+        Ok(footer) => footer,
         Err(error) if error.is_damage() => {
-            let mut verdict = Verdict { is_bad: true, ..Verdict::of(error) };
-            let read =
-                check_without_footer(repository, &object, len, needed, &mut verdict, context);
-            report.read_bytes += read?;
-            return Ok(verdict);
+            let verdict = Verdict { is_bad: true, ..Verdict::of(error) };
+            let Ok(sealing) = repository.keys().sealing_of(needed.sealed_by) else {
+                report.closed_packs += 1;
+                return Ok(verdict);
+            };
+            let pack = (&object, len, needed);
+            return check_without_footer(repository, pack, &sealing, verdict, report, context);
         }
         Err(error) if error.is_newer() => return Ok(Verdict::of(error)),
         Err(Error::Store(error)) if error.is_not_found() => return Ok(missing(object)),
         Err(error) => return Err(error),
     };
+    let said = footer.locations(pack).unwrap_or_default();
     let said: HashMap<(ChunkId, u64), Location> =
         said.into_iter().map(|(id, at)| ((id, at.offset), at)).collect();
     let mut verdict = Verdict::default();
@@ -58,8 +62,13 @@ pub(super) fn check(
         }
     }
     if request.read_data {
+        let Ok(sealing) = repository.keys().sealing_of(footer.sealed_by) else {
+            report.closed_packs += 1;
+            return Ok(verdict);
+        };
         sound.sort_by_key(|(_, location)| location.offset);
-        report.read_bytes += read_chunks(repository, &object, &sound, &mut verdict, context)?;
+        let read = read_chunks(repository, &object, &sound, &sealing, &mut verdict, context)?;
+        report.read_bytes += read;
     }
     Ok(verdict)
 }
@@ -68,12 +77,12 @@ pub(super) fn check(
 /// sound. What is not is no problem of its own.
 fn check_without_footer(
     repository: &Repository,
-    object: &ObjectKey,
-    len: u64,
-    needed: &Needed,
-    verdict: &mut Verdict,
+    (object, len, needed): (&ObjectKey, u64, &Needed),
+    sealing: &Sealing,
+    mut verdict: Verdict,
+    report: &mut VerifyReport,
     context: Context<'_>,
-) -> Result<u64, Error> {
+) -> Result<Verdict, Error> {
     let mut chunks: Vec<(ChunkId, Location)> = vec![];
     for (&(id, offset), &location) in &needed.chunks {
         if location.end() <= len {
@@ -83,9 +92,9 @@ fn check_without_footer(
         }
     }
     chunks.sort_by_key(|(_, location)| location.offset);
-    let read = read_chunks(repository, object, &chunks, verdict, context);
+    report.read_bytes += read_chunks(repository, object, &chunks, sealing, &mut verdict, context)?;
     verdict.problems.truncate(1);
-    read
+    Ok(verdict)
 }
 
 fn missing(object: ObjectKey) -> Verdict {
@@ -104,6 +113,7 @@ fn read_chunks(
     repository: &Repository,
     object: &ObjectKey,
     chunks: &[(ChunkId, Location)],
+    sealing: &Sealing,
     verdict: &mut Verdict,
     context: Context<'_>,
 ) -> Result<u64, Error> {
@@ -120,7 +130,8 @@ fn read_chunks(
         read += bytes.len() as u64;
         context.progress.advance(0, bytes.len() as u64);
         let found: Mutex<Vec<(ChunkId, u64, &'static str)>> = Mutex::default();
-        batch.par_iter().for_each_init(Unpacker::new, |unpacker, (id, at)| {
+        let unpacker = || Unpacker::new(sealing.clone());
+        batch.par_iter().for_each_init(unpacker, |unpacker, (id, at)| {
             let from = usize::try_from(at.offset - start).unwrap_or(usize::MAX);
             let stored = &bytes[from..][..at.stored_len as usize];
             if let Err(why) = unpacker.unpack(*id, stored, at.raw_len) {

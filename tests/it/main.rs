@@ -22,6 +22,7 @@ mod meanwhile;
 mod outputs;
 mod properties;
 mod repair;
+mod secrets;
 mod soak;
 mod support;
 mod tier;

@@ -82,17 +82,19 @@ fn the_region_of_the_bucket_is_found() {
     let mut save = job.command(["save", "--key", "k", "tree"]);
     save.env("LARDER_STORE", format!("s3://{}/{}", job.bucket.name, job.prefix))
         .env("AWS_ENDPOINT_URL", job.proxy.url());
-    // The first two requests are made at once.
+    // As many requests as are made at once, before the first answer is there.
     let plan = vec![Rule::new(ANY, When::First(2), Fault::Answer(elsewhere))];
     let (run, log) = job.under(plan, || job.run(&mut save));
-    // The server checks signatures against the region that they name: what
-    // comes after the redirection is signed for the region it told.
-    assert!(log.len() > 2, "{}", lines(&log));
-    let signed_for = |entry: &crate::proxy::Entry| {
-        entry.request.header("authorization").unwrap_or_default().to_owned()
+    // The server checks signatures against the region that they name: what was
+    // redirected is signed for the region that it was told. Requests that were under way
+    // by then, of which a busy machine lets there be more, are still signed for the first.
+    let signed_for = |region: &str| {
+        let scope = format!("/{region}/s3/");
+        let names = |value: &str| value.contains(&scope);
+        log.iter().filter(|entry| entry.request.header("authorization").is_some_and(names)).count()
     };
-    assert!(signed_for(&log[0]).contains("/us-east-1/s3/"), "{}", signed_for(&log[0]));
-    assert!(signed_for(&log[2]).contains("/eu-west-3/s3/"), "{}", signed_for(&log[2]));
+    assert!(signed_for("us-east-1") >= 1, "{}", lines(&log));
+    assert!(signed_for("eu-west-3") >= 1, "{}", lines(&log));
     drop(run);
 }
 

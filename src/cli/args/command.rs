@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::assets::Assets;
 use super::caches::{Lookup, Restore, Save};
 use super::store::{Delete, Diff, Du, Flush, List, Report, Show, Stats, Verify};
-use super::tools::{Completions, Init, KeyTemplates, Man, Plugin};
+use super::tools::{Completions, Init, KeyTemplates, Keygen, Man, Plugin};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -107,6 +107,15 @@ Values: os, arch, branch, commit, week, date. Functions: env(\"NAME\", default=\
 hash(\"GLOB\", …, length=16), which leaves out what git ignores. Filters: slug, lower, upper, trim,
 replace, default. A name that is not known and a value that is not there are errors.")]
     Key(KeyTemplates),
+    /// Make a key that signs what is saved, or one that encrypts it
+    #[command(after_help = "\
+Examples:
+  larder keygen >> .env
+  larder keygen --encryption --output ci.key
+
+Prints LARDER_SIGNING_KEY, a secret of those who save, and LARDER_REQUIRE_SIGNATURE, the public key
+that goes to all who restore; or LARDER_ENCRYPTION_KEY, a secret of both.")]
+    Keygen(Keygen),
     /// Write a larder.toml for what the repository holds
     #[command(after_help = "\
 Examples:

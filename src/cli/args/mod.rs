@@ -16,6 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use larder::ids::Scope;
+use larder::secrets::PublicKey;
 use larder::store::nearest;
 
 use super::ci::CiLog;
@@ -31,7 +32,7 @@ pub(crate) use command::Command;
 pub(crate) use store::{
     AllScopes, By, Delete, Diff, Du, Flush, List, Policy, Report, Show, Stats, Verify,
 };
-pub(crate) use tools::{Completions, Init, KeyTemplates, Man, Plugin};
+pub(crate) use tools::{Completions, Init, KeyTemplates, Keygen, Man, Plugin};
 pub(crate) use values::KeyText;
 use values::truth;
 
@@ -136,6 +137,25 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "LARDER_THREADS", value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
 
+    /// Rely only on caches that are signed with one of these public keys; the own key counts, too
+    #[arg(
+        long,
+        global = true,
+        env = "LARDER_REQUIRE_SIGNATURE",
+        value_name = "PUBKEY",
+        value_delimiter = ','
+    )]
+    pub(crate) require_signature: Vec<PublicKey>,
+
+    /// The file with the key that signs what is saved [default: the key in LARDER_SIGNING_KEY]
+    #[arg(long, global = true, env = "LARDER_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub(crate) signing_key_file: Option<PathBuf>,
+
+    /// The file with the keys that encrypt (the first) and decrypt (all) [default: those in
+    /// LARDER_ENCRYPTION_KEY]
+    #[arg(long, global = true, env = "LARDER_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub(crate) encryption_key_file: Option<PathBuf>,
+
     /// The configuration file [default: larder.toml here or above, within the git repository]
     #[arg(long, global = true, env = "LARDER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -151,12 +171,13 @@ pub(crate) struct Global {
 
 /// The settings that can stand in a configuration file, too: each with its flag and
 /// its variable.
-const LAYERED: [(&str, &str, &str); 5] = [
+const LAYERED: [(&str, &str, &str); 6] = [
     ("store", "--store", "LARDER_STORE"),
     ("scope", "--scope", "LARDER_SCOPE"),
     ("threads", "--threads", "LARDER_THREADS"),
     ("timeout", "--timeout", "LARDER_TIMEOUT"),
     ("ignore_error", "--ignore-error", "LARDER_IGNORE_ERROR"),
+    ("require_signature", "--require-signature", "LARDER_REQUIRE_SIGNATURE"),
 ];
 
 impl Global {

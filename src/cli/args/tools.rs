@@ -18,6 +18,21 @@ pub(crate) struct KeyTemplates {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Keygen {
+    /// Make a key that encrypts, instead of one that signs
+    #[arg(long)]
+    pub(crate) encryption: bool,
+
+    /// Write the secret to this file, which must not exist, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Make none: print the public half of LARDER_SIGNING_KEY
+    #[arg(long, conflicts_with_all = ["encryption", "output"])]
+    pub(crate) public: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The repository
     #[arg(value_name = "DIR", default_value = ".")]

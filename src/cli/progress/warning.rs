@@ -22,6 +22,7 @@ pub(in crate::cli) fn describe(warning: &Warning) -> String {
         Warning::OutOfBounds { path } => {
             format!("{path} of the cache is left out: larder.toml does not name it")
         }
+        Warning::Distrusted { error } => format!("passed over: {error}"),
         Warning::IgnoredDamage { error } => format!("not used: {error}"),
         Warning::WithoutEffect { word } => {
             format!("{word} in --store has no effect: larder keeps its own layout below prefix")
