@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { NoCache, WrongInput, addPath, group, input, say } = require('./runner.js');
+const { NoCache, WrongInput, addPath, group, input, lines, say } = require('./runner.js');
 
 /** Node's words for machines and systems, in those of the releases. */
 const MACHINES = { x64: 'x86_64', arm64: 'aarch64' };
@@ -141,6 +141,13 @@ function settings() {
     const env = { ...process.env, LARDER_STORE: store };
     if (scope) {
         env.LARDER_SCOPE = scope;
+    }
+    const fallbacks = lines(input('fallback-scopes'));
+    if (fallbacks.some((one) => one.includes(','))) {
+        throw new WrongInput('the input fallback-scopes has one scope a line, without commas');
+    }
+    if (fallbacks.length > 0) {
+        env.LARDER_FALLBACK_SCOPES = fallbacks.join(',');
     }
     // This action decides what a failure means.
     delete env.LARDER_IGNORE_ERROR;

@@ -102,6 +102,7 @@ codes! {
     406 FileSystemFull "This machine's disk is full, or a quota is used up"
     407 FileFailed "A file or directory of this machine cannot be used"
     408 NoWorkingDirectory "The working directory cannot be told"
+    409 NoThread "The system starts no more threads"
 
     501 ObjectGone "An object of the store is gone"
     502 ObjectChanged "An object of the store was changed meanwhile"

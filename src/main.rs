@@ -1,7 +1,7 @@
 //! The `larder` command: parses the command line, runs one command, and turns
 //! its result into output and an exit code.
 
-// What is unsafe is done by libraries; see deny.toml.
+// Nothing in it is unsafe; docs/architecture.md lists what is, in tests.
 #![forbid(unsafe_code)]
 
 mod assets;
@@ -14,6 +14,9 @@ mod init;
 mod keys;
 mod outputs;
 mod plugin;
+#[cfg(test)]
+#[path = "fuzzing/replay.rs"]
+mod replay;
 mod report;
 mod values;
 

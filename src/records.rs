@@ -22,6 +22,9 @@ const MAX_RECORD_LEN: u64 = crate::format::MAX_MANIFEST_LEN;
 /// over holidays, and losing one costs one read of its files.
 const MAX_AGE: Duration = Duration::from_secs(30 * 86_400);
 
+/// A record that is not whole after this long was left by a run that was killed.
+const MAX_WRITING: Duration = Duration::from_secs(60 * 60);
+
 impl Records {
     /// Records are kept in this directory, which is made when it is needed.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
@@ -55,8 +58,10 @@ impl Records {
     /// Removes records that no run has written for long, of places that are
     /// perhaps gone, and what killed runs left.
     fn remove_old(&self) {
-        let old = SystemTime::now().checked_sub(MAX_AGE);
         for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let is_unfinished = entry.path().extension().is_some();
+            let age = if is_unfinished { MAX_WRITING } else { MAX_AGE };
+            let old = SystemTime::now().checked_sub(age);
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             if modified.is_ok_and(|modified| old.is_some_and(|old| modified < old)) {
                 // Another process may have been first.
@@ -98,6 +103,24 @@ pub(crate) fn lasting(identity: FileIdentity, since: Timestamp) -> Option<FileId
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_killed_runs_left_goes_soon_and_records_late() {
+        let top = tempfile::tempdir().unwrap();
+        let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
+        let make = |name: &str, hours| {
+            let file = std::fs::File::create(top.path().join(name)).unwrap();
+            file.set_modified(hours_ago(hours)).unwrap();
+        };
+        make("new.tmp", 0);
+        make("left.tmp", 2);
+        make("record", 2);
+        make("forgotten", 31 * 24);
+        Records::new(top.path()).remove_old();
+        let there = |name: &str| top.path().join(name).exists();
+        assert!(there("new.tmp") && !there("left.tmp"));
+        assert!(there("record") && !there("forgotten"));
+    }
 
     #[test]
     fn what_may_change_unnoticed_is_not_recorded() {

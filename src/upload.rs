@@ -5,14 +5,18 @@
 //! instead of filling the memory. What a restore on this machine may want later
 //! goes to the local tier on the way.
 
+use std::thread::{Scope, ScopedJoinHandle};
+
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::budget::{FirstError, Permit};
+use crate::error::Error;
 use crate::format::{ChunkTable, Layout, PackBuilder};
 use crate::ids::{ChunkId, PackId};
 use crate::secrets::KeyId;
 use crate::store::{PutMode, Store};
+use crate::threads;
 use crate::tier::Tier;
 
 /// Packs are closed once they are this long, in bytes. Long enough that a
@@ -48,21 +52,24 @@ pub(crate) struct Uploaded {
 pub(crate) type ChunkSender = Sender<NewChunk>;
 
 /// Starts the threads. Whoever drops the sender gets the result from the handle.
+///
+/// # Errors
+/// [`Error::NoThread`] if the system has none for it.
 pub(crate) fn start<'scope, 'env: 'scope>(
-    scope: &'scope std::thread::Scope<'scope, 'env>,
+    scope: &'scope Scope<'scope, 'env>,
     store: &'env dyn Store,
     dry_run: bool,
     tier: Option<&'env Tier>,
     sealed_by: Option<KeyId>,
     failure: &'env FirstError,
-) -> (ChunkSender, std::thread::ScopedJoinHandle<'scope, Uploaded>) {
+) -> Result<(ChunkSender, ScopedJoinHandle<'scope, Uploaded>), Error> {
     // Unbounded, for rayon workers must not wait: the permits bound it.
     let (sender, chunks) = unbounded();
     // No queue: packs wait with the filler, which then takes no more chunks.
     let (packs, queue) = bounded(0);
-    for _ in 0..PUTS_AT_ONCE {
+    for number in 0..PUTS_AT_ONCE {
         let queue: Receiver<(PackId, Bytes)> = queue.clone();
-        scope.spawn(move || {
+        let started = threads::start(scope, move || {
             for (id, pack) in queue {
                 if !dry_run
                     && failure.none()
@@ -72,8 +79,13 @@ pub(crate) fn start<'scope, 'env: 'scope>(
                 }
             }
         });
+        // One is slow, and enough.
+        if number == 0 {
+            started?;
+        }
     }
-    (sender, scope.spawn(move || fill(&chunks, &packs, tier, sealed_by, failure)))
+    let filler = threads::start(scope, move || fill(&chunks, &packs, tier, sealed_by, failure))?;
+    Ok((sender, filler))
 }
 
 fn fill(

@@ -79,7 +79,7 @@ pub fn usage(
 }
 
 impl Usage {
-    fn of(manifest: Manifest) -> Self {
+    pub(crate) fn of(manifest: Manifest) -> Self {
         let mut sizes = own_sizes(&manifest);
         // What lies in a directory comes after it.
         for index in manifest.tree.indexes().rev() {

@@ -6,6 +6,7 @@
 //! the work, rayon is the place for it.
 
 use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 use crate::budget::FirstError;
 use crate::error::Error;
@@ -24,7 +25,10 @@ pub fn for_each<T: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) + Sync)
     };
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(run);
+            // With fewer threads than it might be, it takes longer.
+            if Builder::new().spawn_scoped(scope, run).is_err() {
+                break;
+            }
         }
         run();
     });

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use larder::chunking;
 use larder::format::{FormatMarker, Layout};
-use larder::ids::{DeltaId, StoreId};
+use larder::ids::{DeltaId, Scope, StoreId};
 use larder::store::{
     Fsync, LocalStore, MAX_BATCH, Object, ObjectKey, ObjectMeta, Operation, Page, PutMode, Store,
     StoreError, StoreErrorKind, Version,
@@ -211,8 +211,9 @@ impl Synthetic {
     fn delta_meta(&self, (epoch, number): (u64, u32)) -> ObjectMeta {
         let mut id = [7; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
+        let scope: Scope = "platform".parse().expect("a scope");
         ObjectMeta {
-            key: Layout::delta(epoch, DeltaId::from_bytes(id)),
+            key: Layout::delta(epoch, &scope, DeltaId::from_bytes(id)),
             len: 250_000,
             modified: StoreTime::from_unix(self.world.newest).to_system(),
             version: Version::new(World::version(number, 3)),
@@ -220,7 +221,7 @@ impl Synthetic {
     }
 
     fn parse_delta(object: &ObjectKey) -> Option<(u64, u32)> {
-        let (epoch, id) = Layout::parse_delta(object)?;
+        let (epoch, _, id) = Layout::parse_delta(object)?;
         Some((epoch, u32::from_be_bytes(id.to_bytes()[..4].try_into().ok()?)))
     }
 

@@ -61,12 +61,14 @@ fn run(session: &Session, config: Option<&Config>, settings: &Settings) -> Resul
     failed.map_or(Ok(Exit::Success), Err)
 }
 
-fn rows(settings: &Settings) -> [Shown; 7] {
-    let Settings { store, scope, local_cache, threads, timeout, ignore_error, require_signature } =
-        settings;
+fn rows(settings: &Settings) -> [Shown; 9] {
+    let Settings { store, scope, local_cache, threads, timeout, ignore_error, .. } = settings;
+    let Settings { fallback_scopes, trusted_scopes, require_signature, .. } = settings;
     [
         Shown::new("store", store, ToString::to_string),
         Shown::new("scope", scope, ToString::to_string),
+        Shown::new("fallback-scopes", fallback_scopes, |it| listed(it)),
+        Shown::new("trusted-scopes", trusted_scopes, |it| listed(it)),
         Shown::new("local-cache", local_cache, |it| match it {
             Some(it) => format!("{}:{}", it.directory.display(), it.size),
             None => "none".to_owned(),
@@ -85,6 +87,13 @@ fn rows(settings: &Settings) -> [Shown; 7] {
             keys => keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         }),
     ]
+}
+
+fn listed(values: &[impl ToString]) -> String {
+    match values {
+        [] => "none".to_owned(),
+        values => values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// Where a value came from, in words.

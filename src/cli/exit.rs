@@ -357,6 +357,7 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::FileSystemFull
         | Code::FileFailed
         | Code::NoWorkingDirectory
+        | Code::NoThread
         | Code::FlushOvertaken
         | Code::NotFenced
         | Code::SaveOvertaken => Exit::Failure,

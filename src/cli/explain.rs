@@ -28,29 +28,37 @@ pub(super) fn of_hit(
     wanted: Option<&Rendered>,
 ) -> Option<Explanation> {
     let wanted = wanted.filter(|_| find.explain && hit != Hit::Exact)?;
-    let told = open().and_then(|repository| explain(repository.as_ref(), &session.scope, wanted));
+    let told =
+        open().and_then(|repository| explain(repository.as_ref(), &session.scopes(), wanted));
     told.map_err(|error| session.warn_that(format_args!("not explained: {error}"))).ok()
 }
 
 /// What a person is told.
 pub(super) fn text(explanation: &Explanation) -> String {
-    let Explanation { wanted, template, nearest, other_scopes } = explanation;
+    let Explanation { wanted, template, scopes, nearest, other_scopes } = explanation;
     let mut text = format!("looked for {wanted}");
+    if scopes.len() > 1 {
+        let _ = write!(text, " in {}", names(scopes));
+    }
     if let Some(template) = template {
         let _ = write!(text, ", which is {}", plain(template));
     }
     text.push('\n');
     for near in nearest {
-        of_near(&mut text, near);
+        of_near(&mut text, near, scopes);
     }
     if nearest.is_empty() {
-        text.push_str("  this scope has no caches\n");
+        let which = if scopes.len() > 1 { "these scopes have" } else { "this scope has" };
+        let _ = writeln!(text, "  {which} no caches");
         if !other_scopes.is_empty() {
-            let names: Vec<&str> = other_scopes.iter().map(Scope::as_str).collect();
-            let _ = writeln!(text, "  there are some in {}", names.join(", "));
+            let _ = writeln!(text, "  there are some in {}", names(other_scopes));
         }
     }
     text
+}
+
+fn names(scopes: &[Scope]) -> String {
+    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// What somebody noted, without what could move the cursor or begin a line of its own.
@@ -58,10 +66,13 @@ fn plain(noted: &str) -> std::borrow::Cow<'_, str> {
     display(noted.as_bytes())
 }
 
-fn of_near(text: &mut String, near: &Near) {
-    let Near { key, saved, is_noted, differences } = near;
+fn of_near(text: &mut String, near: &Near, scopes: &[Scope]) {
+    let Near { key, scope, saved, is_noted, differences } = near;
+    // Where it is not the one that was looked in first.
+    let is_own = scopes.first().is_none_or(|own| own == scope);
+    let place = if is_own { String::new() } else { format!(" of {scope}") };
     let saved = UNIX_EPOCH + Duration::from_secs(u64::try_from(*saved).unwrap_or(0));
-    let _ = writeln!(text, "  near is {key}, saved {}:", age(saved));
+    let _ = writeln!(text, "  near is {key}{place}, saved {}:", age(saved));
     for difference in differences {
         of_difference(text, difference);
     }
@@ -119,9 +130,10 @@ mod tests {
                 unlisted: 0,
             },
         ];
-        let near = Near { key: "k".parse().unwrap(), saved: 0, is_noted: true, differences };
+        let (key, scope) = ("k".parse().unwrap(), "s".parse().unwrap());
+        let near = Near { key, scope, saved: 0, is_noted: true, differences };
         let mut text = String::new();
-        of_near(&mut text, &near);
+        of_near(&mut text, &near, &[]);
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(!text.contains('\x1b'), "{text}");
     }

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use larder::error::Error;
-use larder::ids::Key;
-use larder::repository::Repository;
-use larder::restore::{Hit, newest_first};
+use larder::format::Manifest;
+use larder::ids::{Key, Scope};
+use larder::repository::{ListedManifest, Repository};
+use larder::restore::{self, Hit, newest_first};
 use larder::store::Requests;
 use serde_json::json;
 
@@ -65,9 +66,13 @@ fn look_up(
             None => None,
         };
         has_miss |= found.is_none();
-        let hit = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit);
-        let key = found.as_ref().map(|(_, key)| key.to_string());
-        outputs.tell(cache, Fact::LookedUp(Found { kind: hit.into(), key }), began.elapsed());
+        let hit = found.as_ref().map_or(Hit::Miss, |found| found.hit);
+        let fact = Found {
+            kind: hit.into(),
+            key: found.as_ref().map(|found| found.key.to_string()),
+            scope: found.as_ref().map(|found| found.scope.to_string()),
+        };
+        outputs.tell(cache, Fact::LookedUp(fact), began.elapsed());
         let (find, wanted) = (&arguments.find, keys.first());
         let why = explain::of_hit(session, find, hit, || Ok(repository.clone()), wanted);
         let asked = store.requests();
@@ -84,16 +89,21 @@ fn look_up(
 fn tell(
     session: &Session,
     cache: Option<&str>,
-    found: Option<(Hit, Key)>,
+    found: Option<LookedUp>,
     why: Option<&Explanation>,
     requests: &RequestsJson,
 ) {
     session.done();
-    let hit = found.as_ref().map_or(Hit::Miss, |(hit, _)| *hit);
-    let key = found.map(|(_, key)| key);
+    let hit = found.as_ref().map_or(Hit::Miss, |found| found.hit);
     if session.json {
-        let scope = &session.scope;
-        let mut result = json!({ "hit": hit, "key": key, "scope": scope, "requests": requests });
+        let (key, matched) = found.map(|LookedUp { key, scope, .. }| (key, scope)).unzip();
+        let mut result = json!({
+            "hit": hit,
+            "key": key,
+            "scope": session.scope,
+            "matched_scope": matched,
+            "requests": requests,
+        });
         if let Some(cache) = cache {
             result["cache"] = cache.into();
         }
@@ -102,32 +112,62 @@ fn tell(
         }
         output::json(&result);
     } else if !session.quiet {
-        let text = match (hit, key) {
-            (Hit::Exact, Some(key)) => format!("{GOOD}exact{GOOD:#} {key}"),
-            (Hit::Prefix, Some(key)) => format!("{NOTABLE}prefix{NOTABLE:#} {key}"),
-            _ => format!("{NOTABLE}miss{NOTABLE:#}"),
+        let text = match &found {
+            Some(LookedUp { hit, key, scope }) => {
+                let (color, how) = match hit {
+                    Hit::Exact => (GOOD, "exact"),
+                    _ => (NOTABLE, "prefix"),
+                };
+                let is_own = *scope == session.scope;
+                let place = if is_own { String::new() } else { format!(" of {scope}") };
+                format!("{color}{how}{color:#} {key}{place}")
+            }
+            None => format!("{NOTABLE}miss{NOTABLE:#}"),
         };
         let why = why.map(explain::text).unwrap_or_default();
         session.tell(cache, &format!("{text}\n{why}"));
     }
 }
 
-/// As `restore` finds a key, but without fetching any manifest.
+/// A key that is there.
+struct LookedUp {
+    hit: Hit,
+    key: Key,
+    scope: Scope,
+}
+
+/// As `restore` finds a key, but without fetching any manifest, unless what is in it
+/// decides whether it counts.
 fn find(
     repository: &Repository,
     session: &Session,
     keys: &[Rendered],
     restore_keys: &[String],
-) -> Result<Option<(Hit, Key)>, Error> {
-    for Rendered { key, .. } in keys {
-        if repository.has_manifest(&session.scope, key)? {
-            return Ok(Some((Hit::Exact, key.clone())));
+) -> Result<Option<LookedUp>, Error> {
+    let scopes = session.scopes();
+    if repository.keys().demand_anything() {
+        let keys: Vec<Key> = keys.iter().map(|rendered| rendered.key.clone()).collect();
+        let found = restore::find(repository, &scopes, &keys, restore_keys, session.context())?;
+        return Ok(found.map(|found| {
+            let Manifest { key, scope, .. } = found.stored.manifest;
+            LookedUp { hit: found.hit, key, scope }
+        }));
+    }
+    for &scope in &scopes {
+        for Rendered { key, .. } in keys {
+            if repository.has_manifest(scope, key)? {
+                let (key, scope) = (key.clone(), scope.clone());
+                return Ok(Some(LookedUp { hit: Hit::Exact, key, scope }));
+            }
         }
     }
     for prefix in restore_keys {
-        let listed = repository.list_manifests(&session.scope, prefix)?;
-        if let Some(newest) = newest_first(listed).into_iter().next() {
-            return Ok(Some((Hit::Prefix, newest.key)));
+        for &scope in &scopes {
+            let listed = repository.list_manifests(scope, prefix)?;
+            if let Some(newest) = newest_first(listed).into_iter().next() {
+                let ListedManifest { key, scope, .. } = newest;
+                return Ok(Some(LookedUp { hit: Hit::Prefix, key, scope }));
+            }
         }
     }
     Ok(None)

@@ -90,7 +90,9 @@ impl Outputs {
         let is_stopped = matches!(&ended, Err(failure) if failure.exit() == Exit::Interrupted);
         let caches = self.caches.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !is_stopped && !caches.is_empty() {
-            let done = Done { command: self.command, caches, took: self.began.elapsed() };
+            let tells_scopes = !session.fallback_scopes.is_empty();
+            let (command, took) = (self.command, self.began.elapsed());
+            let done = Done { command, caches, tells_scopes, took };
             write(session, &done, self.wanted, self.dotenv.as_deref());
         }
         ended

@@ -200,6 +200,7 @@ fn bring_back(session: &Session, key: &Key, path: Option<&Path>) -> Result<Hit, 
         home: surroundings.home.clone(),
     };
     let mut request = RestoreRequest::new(session.scope.clone(), vec![key.clone()], destination);
+    request.fallback_scopes.clone_from(&session.fallback_scopes);
     request.trusted.extend(path.map(|path| session.selection(path)));
     request.refresh_after = session.refresh_after();
     request.records = session.records(&args::Record { no_stat_record: false });
@@ -251,6 +252,8 @@ fn put_by(session: &Session, saved: &Saved) -> Result<(), Failure> {
         sources = by_last_names(sources)?;
     }
     let mut request = SaveRequest::new(session.scope.clone(), saved.key.clone(), sources);
+    request.fallback_scopes.clone_from(&session.fallback_scopes);
+    request.trusted_scopes.clone_from(&session.trusted_scopes);
     // Buckets of CI systems have rules that delete by age, made for archives.
     request.check_packs = true;
     request.skip_unreadable = session.skips_unreadable();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use larder::files::WalkSource;
-use larder::ids::Key;
+use larder::ids::{Key, Scope};
 use larder::repository::Repository;
 use larder::restore::{Destination, Hit, RestoreReport, RestoreRequest, Selection, restore};
 use larder::store::Metered;
@@ -40,6 +40,8 @@ struct Json<'a> {
     wanted: Option<&'a str>,
     key: Option<&'a str>,
     scope: &'a str,
+    /// The scope that the key was found in.
+    matched_scope: Option<&'a str>,
     files: u64,
     files_unchanged: u64,
     files_compared: u64,
@@ -171,6 +173,7 @@ fn tell(
             wanted: request.keys.first().map(Key::as_str),
             key: report.key.as_ref().map(Key::as_str),
             scope: request.scope.as_str(),
+            matched_scope: report.scope.as_ref().map(Scope::as_str),
             files: report.files,
             files_unchanged: report.files_unchanged,
             files_compared: report.files_compared,
@@ -200,6 +203,7 @@ fn request(
     let working_directory = &session.surroundings.working_directory;
     let destination = destination(session, arguments, working_directory);
     Ok(RestoreRequest {
+        fallback_scopes: session.fallback_scopes.clone(),
         restore_keys: session.restore_keys(&arguments.find.restore_keys)?,
         paths: arguments.paths.iter().map(|path| session.selection(path)).collect(),
         delete_extra: arguments.delete_extra,
@@ -222,6 +226,7 @@ fn request_of(
     let Named { cache, key, restore_keys, directory, sources } = named;
     let destination = destination(session, arguments, directory);
     RestoreRequest {
+        fallback_scopes: session.fallback_scopes.clone(),
         restore_keys: [restore_keys.as_slice(), &arguments.find.restore_keys].concat(),
         // Whoever may write to the store has no say in where this goes.
         paths: sources.iter().map(selection).collect(),
@@ -264,6 +269,9 @@ pub(super) fn summary(request: &RestoreRequest, report: &RestoreReport, took: &s
     let Some(key) = report.key.as_ref().filter(|_| report.hit != Hit::Miss) else {
         return format!("{NOTABLE}there is no cache{NOTABLE:#} for {wanted} ({took})");
     };
+    // Where it is not that of all else.
+    let scope = report.scope.as_ref().filter(|scope| **scope != request.scope);
+    let place = scope.map(|scope| format!(" of {scope}")).unwrap_or_default();
     let (color, how) = match report.hit {
         Hit::Exact => (GOOD, String::new()),
         Hit::Prefix | Hit::Miss => {
@@ -279,7 +287,7 @@ pub(super) fn summary(request: &RestoreRequest, report: &RestoreReport, took: &s
         kept => format!(", took {} from the local cache", bytes(kept)),
     };
     format!(
-        "restored {color}{key}{color:#}{how}: {}, {}\nfetched {}{kept}, {} in place already{removed}, {took}",
+        "restored {color}{key}{color:#}{place}{how}: {}, {}\nfetched {}{kept}, {} in place already{removed}, {took}",
         things(report.files, "file"),
         bytes(report.raw_bytes),
         bytes(report.fetched_bytes),

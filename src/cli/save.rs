@@ -115,8 +115,8 @@ fn save_caches(
     });
     let requests = requests.collect::<Result<Vec<_>, Failure>>()?;
     let store = store(session, arguments.dry_run)?;
-    if !arguments.dry_run {
-        // Before they all make it.
+    if !arguments.dry_run && Repository::open(session.access(&store))?.is_none() {
+        // Before they all make it; and a job may have no right to, and no need.
         Repository::create(session.access(&store))?;
     }
     let done = caches::each(session, requests, |name, request, context| {
@@ -243,6 +243,8 @@ fn by_flags(
         check_packs: arguments.check_packs,
         lifetime: lifetime(arguments).unwrap_or_default(),
         annotation: note(&key),
+        fallback_scopes: session.fallback_scopes.clone(),
+        trusted_scopes: session.trusted_scopes.clone(),
         refresh_after: session.refresh_after(),
         records: session.records(&arguments.record),
         tier,

@@ -3,18 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant, SystemTime};
 
+use larder::error::Error;
 use larder::files;
 use larder::ids::Scope;
 use larder::mounts::Surroundings;
 use larder::progress::{Context, Progress, Warning};
 use larder::records::Records;
 use larder::repository::{Access, REFRESH_AFTER};
-use larder::restore::Selection;
+use larder::restore::{Selection, scopes};
 use larder::secrets::Keys;
 use larder::store::{InvalidLocation, Metered, Patience, S3Config, S3Store, Store, StoreLocation};
 use larder::tier::{Tier, TierLocation};
+use larder::trust::TrustedScopes;
 
 use super::args::{self, Global, KeyText, LocalCache, Record};
 use super::exit::{Exit, Failure};
@@ -30,6 +33,8 @@ use crate::keys::{self, Engine, Rendered};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) scope: Scope,
+    pub(super) fallback_scopes: Vec<Scope>,
+    pub(super) trusted_scopes: TrustedScopes,
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) verbose: u8,
@@ -64,6 +69,8 @@ impl Session {
     pub(super) fn open(mut global: Global) -> Result<Self, Failure> {
         let (config, settings) = Settings::of(&global, &surroundings()?)?;
         global.scope = Some(settings.scope.value);
+        global.fallback_scopes = settings.fallback_scopes.value;
+        global.trusted_scopes = settings.trusted_scopes.value;
         global.threads = settings.threads.value;
         global.timeout = settings.timeout.value;
         global.ignore_error = Some(settings.ignore_error.value);
@@ -84,15 +91,14 @@ impl Session {
     pub(super) fn open_at(location: StoreLocation, global: Global) -> Result<Self, Failure> {
         files::raise_open_file_limit();
         let threads = global.threads.map_or(0, std::num::NonZero::get);
-        // Fails only if the pool exists already, and nothing ran yet.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        start_pool(threads)?;
         let surroundings = surroundings()?;
         let keys = Arc::new(secrets::keys(&global)?);
         let stop = Arc::new(AtomicBool::new(false));
-        stop_on_signals(&stop);
+        stop_on_signals(&stop)?;
         let timed_out = Arc::new(AtomicBool::new(false));
         if let Some(timeout) = global.timeout {
-            stop_after(timeout, &stop, &timed_out);
+            stop_after(timeout, &stop, &timed_out)?;
         }
         let ignore_error = global.ignore_error.unwrap_or(false)
             || matches!(&location, StoreLocation::S3(config) if config.ignore_error);
@@ -108,6 +114,8 @@ impl Session {
         }
         Ok(Self {
             scope: global.scope.unwrap_or_else(settings::default_scope),
+            fallback_scopes: global.fallback_scopes,
+            trusted_scopes: TrustedScopes::new(global.trusted_scopes),
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
@@ -128,14 +136,12 @@ impl Session {
     }
 
     pub(super) fn store_for_writing(&self) -> Result<CountedStore, Failure> {
-        let store =
-            self.location.open_for_writing(&self.patience()).map_err(larder::error::Error::from)?;
+        let store = self.location.open_for_writing(&self.patience()).map_err(Error::from)?;
         Ok(Arc::new(Metered::new(store)))
     }
 
     pub(super) fn store_for_reading(&self) -> Result<CountedStore, Failure> {
-        let store =
-            self.location.open_for_reading(&self.patience()).map_err(larder::error::Error::from)?;
+        let store = self.location.open_for_reading(&self.patience()).map_err(Error::from)?;
         Ok(Arc::new(Metered::new(store)))
     }
 
@@ -160,6 +166,11 @@ impl Session {
         Selection { anchor: source.anchor, path: source.path, given: given.to_owned() }
     }
 
+    /// The scopes to look for a key in, in order.
+    pub(super) fn scopes(&self) -> Vec<&Scope> {
+        scopes(&self.scope, &self.fallback_scopes)
+    }
+
     /// The store's location, without secrets.
     pub(super) fn location(&self) -> &StoreLocation {
         &self.location
@@ -174,7 +185,7 @@ impl Session {
     pub(super) fn bucket(&self) -> Result<Option<S3Store>, Failure> {
         let StoreLocation::S3(config) = &self.location else { return Ok(None) };
         let config = S3Config { prefix: String::new(), ..S3Config::clone(config) };
-        let bucket = S3Store::open(config, self.patience()).map_err(larder::error::Error::from)?;
+        let bucket = S3Store::open(config, self.patience()).map_err(Error::from)?;
         Ok(Some(bucket))
     }
 
@@ -391,29 +402,50 @@ pub(super) fn cache_directory() -> Option<PathBuf> {
     Some(caches?.join("larder"))
 }
 
+/// Starts the threads that read, hash, compress and write.
+fn start_pool(threads: usize) -> Result<(), Error> {
+    let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() else {
+        return Ok(());
+    };
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+    match cause.map(std::io::Error::raw_os_error) {
+        Some(number) => {
+            Err(Error::NoThread(std::io::Error::from_raw_os_error(number.unwrap_or(0))))
+        }
+        // That the pool exists already is no failure.
+        None => Ok(()),
+    }
+}
+
 /// Asks the work to stop and clean up when its time is over.
-fn stop_after(timeout: Duration, stop: &Arc<AtomicBool>, timed_out: &Arc<AtomicBool>) {
+fn stop_after(
+    timeout: Duration,
+    stop: &Arc<AtomicBool>,
+    timed_out: &Arc<AtomicBool>,
+) -> Result<(), Error> {
     let (stop, timed_out) = (Arc::clone(stop), Arc::clone(timed_out));
-    std::thread::spawn(move || {
+    let watch = move || {
         std::thread::sleep(timeout);
         timed_out.store(true, Ordering::Relaxed);
         stop.store(true, Ordering::Relaxed);
-    });
+    };
+    Builder::new().spawn(watch).map(drop).map_err(Error::NoThread)
 }
 
 /// The first Ctrl-C or SIGTERM asks the work to stop and clean up; the second
 /// ends the process at once. Even then nothing is half there.
-fn stop_on_signals(stop: &Arc<AtomicBool>) {
+fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), Error> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else {
-        return;
+        return Ok(());
     };
     let stop = Arc::clone(stop);
-    std::thread::spawn(move || {
+    let watch = move || {
         for _ in signals.forever() {
             if stop.swap(true, Ordering::Relaxed) {
                 std::process::exit(Exit::Interrupted as i32);
             }
         }
-    });
+    };
+    Builder::new().spawn(watch).map(drop).map_err(Error::NoThread)
 }

@@ -10,6 +10,7 @@ use larder::mounts::Surroundings;
 use larder::secrets::PublicKey;
 use larder::store::StoreLocation;
 use larder::tier::TierLocation;
+use larder::trust::ScopePattern;
 
 use super::args::Global;
 use super::exit::Failure;
@@ -48,6 +49,8 @@ impl<T> Sourced<T> {
 pub(super) struct Settings {
     pub(super) store: Sourced<StoreLocation>,
     pub(super) scope: Sourced<Scope>,
+    pub(super) fallback_scopes: Sourced<Vec<Scope>>,
+    pub(super) trusted_scopes: Sourced<Vec<ScopePattern>>,
     /// `None`: chunks are not kept on this machine.
     pub(super) local_cache: Sourced<Option<TierLocation>>,
     /// `None`: one per core.
@@ -108,19 +111,29 @@ impl Settings {
             (None, None) => return Err(Failure::NoCacheDirectory),
         };
         let scope = config.and_then(|file| file.scope.as_ref());
+        let fallbacks = config.and_then(|file| file.fallback_scopes.as_ref());
+        let trusted = config.and_then(|file| file.trusted_scopes.as_ref());
         let threads = config.and_then(|file| file.threads.as_ref());
         let timeout = config.and_then(|file| file.timeout.as_ref());
+        let signers = config.and_then(|file| file.require_signature.as_ref());
         let ignored = config.and_then(|file| file.ignore_error.as_ref());
         Ok(Self {
             store: Sourced { value: store, origin },
             scope: layer(global, "scope", global.scope.clone(), scope)
                 .map(|scope| scope.unwrap_or_else(default_scope)),
+            fallback_scopes: list(global, "fallback_scopes", &global.fallback_scopes, fallbacks),
+            trusted_scopes: list(global, "trusted_scopes", &global.trusted_scopes, trusted),
             local_cache: local_cache(config, home)?,
             threads: layer(global, "threads", global.threads, threads),
             timeout: layer(global, "timeout", global.timeout, timeout),
             ignore_error: layer(global, "ignore_error", global.ignore_error, ignored)
                 .map(|ignored| ignored.unwrap_or(false)),
-            require_signature: require_signature(global, config),
+            require_signature: list(
+                global,
+                "require_signature",
+                &global.require_signature,
+                signers,
+            ),
         })
     }
 }
@@ -141,17 +154,15 @@ fn layer<T: Clone>(
     }
 }
 
-/// The same for a list, of which the file has a line for each.
-fn require_signature(global: &Global, config: Option<&Config>) -> Sourced<Vec<PublicKey>> {
-    let written = config.map(|file| file.require_signature.as_slice()).unwrap_or_default();
-    match (global.require_signature.as_slice(), written) {
-        ([], []) => Sourced::new(vec![], Origin::Default),
-        ([], [first, ..]) => {
-            let keys = written.iter().map(|key| key.value).collect();
-            Sourced::new(keys, Origin::File(first.line))
-        }
-        (given, _) => Sourced::new(given.to_vec(), global.origin("require_signature")),
-    }
+/// The same of a list, of which one that is empty was not given.
+fn list<T: Clone>(
+    global: &Global,
+    id: &str,
+    given: &[T],
+    written: Option<&Written<Vec<T>>>,
+) -> Sourced<Vec<T>> {
+    let given = (!given.is_empty()).then(|| given.to_vec());
+    layer(global, id, given, written).map(Option::unwrap_or_default)
 }
 
 /// The same where only some commands have the flag.

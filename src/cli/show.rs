@@ -53,6 +53,12 @@ fn print(manifest: &Manifest, files: bool) {
         things(manifest.chunks.rows().len() as u64, "chunk"),
         things(manifest.chunks.packs().len() as u64, "pack")
     ));
+    if let Some(key) = manifest.sealed_by {
+        output::line(format_args!("encrypted with the key {key}"));
+    }
+    if let Some(key) = manifest.signed_by {
+        output::line(format_args!("signed by {key}"));
+    }
     for mount in tree.mounts() {
         let entries = u64::from(mount.entries.end - mount.entries.start);
         output::line(format_args!("mount     {mount} ({})", things(entries, "entry")));
@@ -103,6 +109,8 @@ fn as_json(manifest: &Manifest, files: bool) -> Value {
         "raw_bytes": tree.raw_bytes(),
         "stored_bytes": manifest.stored_bytes(),
         "chunks": manifest.chunks.rows().len(),
+        "encryption_key": manifest.sealed_by.map(|key| key.to_string()),
+        "signed_by": manifest.signed_by.map(|key| key.to_string()),
         "packs": packs,
     });
     if files {

@@ -55,6 +55,8 @@ pub(super) fn run(session: &Session, arguments: &args::Verify) -> Result<Exit, F
             "packs": report.packs,
             "chunks": report.chunks,
             "read_bytes": report.read_bytes,
+            "closed_manifests": report.closed,
+            "closed_packs": report.closed_packs,
             "missing_keys": report.missing_keys,
             "problems": report.problems.iter().map(Error::to_string).collect::<Vec<_>>(),
             "damaged": damaged,
@@ -159,12 +161,18 @@ fn print(session: &Session, report: &VerifyReport, took: &str) {
         0 => String::new(),
         count => format!(", {} read", bytes(count)),
     };
+    let closed = match (report.closed, report.closed_packs) {
+        (0, 0) => String::new(),
+        (caches, packs) => {
+            format!(", not opened: {} and {}", things(caches, "cache"), things(packs, "pack"))
+        }
+    };
     let verdict = match report.problems.len() {
         0 => format!("{GOOD}no problem found{GOOD:#}"),
         number => format!("{BAD}{} found{BAD:#}", things(number as u64, "problem")),
     };
     output::line(format_args!(
-        "checked {}, {}, {}{read}, {took}: {verdict}",
+        "checked {}, {}, {}{read}{closed}, {took}: {verdict}",
         things(report.manifests, "cache"),
         things(report.packs, "pack"),
         things(report.chunks, "chunk"),

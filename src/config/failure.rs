@@ -123,12 +123,17 @@ impl Mistake {
         range: Range<usize>,
         why: impl Into<String>,
     ) -> Self {
-        Self { path, excerpt: Excerpt::new(text, range), why: why.into(), hint: None }
+        Self { path, excerpt: Excerpt::new(text, range), why: shown(&why.into()), hint: None }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { hint: Some(shown(&hint.into())), ..self }
     }
+}
+
+/// A message as it may be printed: what it repeats of a file moves no cursor.
+fn shown(text: &str) -> String {
+    larder::relpath::display(text.as_bytes()).into_owned()
 }
 
 impl From<Mistake> for ConfigError {

@@ -8,19 +8,24 @@
 
 mod cache;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod rows;
 mod table;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use larder::ids::Scope;
 use larder::secrets::PublicKey;
 use larder::store::StoreLocation;
 use larder::tier::TierLocation;
+use larder::trust::ScopePattern;
 use toml::de::DeTable;
 
 pub(crate) use cache::Cache;
@@ -47,11 +52,13 @@ pub(crate) struct Config {
     pub(crate) directory: PathBuf,
     pub(crate) store: Option<Written<StoreLocation>>,
     pub(crate) scope: Option<Written<Scope>>,
+    pub(crate) fallback_scopes: Option<Written<Vec<Scope>>>,
+    pub(crate) trusted_scopes: Option<Written<Vec<ScopePattern>>>,
     pub(crate) local_cache: Option<Written<TierLocation>>,
     pub(crate) threads: Option<Written<NonZeroUsize>>,
     pub(crate) timeout: Option<Written<Duration>>,
     pub(crate) ignore_error: Option<Written<bool>>,
-    pub(crate) require_signature: Vec<Written<PublicKey>>,
+    pub(crate) require_signature: Option<Written<Vec<PublicKey>>>,
     /// In the order of the file.
     pub(crate) caches: Vec<Cache>,
 }
@@ -114,14 +121,14 @@ impl Config {
         Ok(Self {
             path: path.to_owned(),
             store,
-            scope: table.text(&rows::SCOPE, |text| {
-                text.parse().map_err(|error| Misfit::from(format!("{error}")))
-            })?,
+            scope: table.text(&rows::SCOPE, named)?,
+            fallback_scopes: table.list(&rows::FALLBACK_SCOPES, named)?,
+            trusted_scopes: table.list(&rows::TRUSTED_SCOPES, named)?,
             local_cache,
             threads,
             timeout: table.text(&rows::TIMEOUT, |text| Ok(duration(text)?))?,
             ignore_error: table.truth(&rows::IGNORE_ERROR)?,
-            require_signature: table.texts(&rows::REQUIRE_SIGNATURE, |text| {
+            require_signature: table.list(&rows::REQUIRE_SIGNATURE, |text| {
                 text.parse().map_err(|error| Misfit::from(format!("{error}")))
             })?,
             caches: caches.unwrap_or_default(),
@@ -159,6 +166,11 @@ fn hint(text: &str, at: usize, why: &str) -> Option<&'static str> {
         return Some("put a template in single quotes: what is in them may have double quotes");
     }
     (why == "duplicate key").then_some("a [cache.NAME] and each of its settings stand there once")
+}
+
+/// A scope, or a pattern of scopes.
+fn named<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, Misfit> {
+    text.parse().map_err(|error: T::Err| Misfit::from(error.to_string()))
 }
 
 /// A store, whose directory is relative to that of the file.

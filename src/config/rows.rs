@@ -15,6 +15,8 @@ const fn row(name: &'static str, example: &'static str) -> Row {
 
 pub(super) const STORE: Row = row("store", r#""s3://bucket/prefix?region=eu-west-1""#);
 pub(super) const SCOPE: Row = row("scope", r#""org/repo""#);
+pub(super) const FALLBACK_SCOPES: Row = row("fallback-scopes", r#"["main"]"#);
+pub(super) const TRUSTED_SCOPES: Row = row("trusted-scopes", r#"["main", "release/*"]"#);
 pub(super) const LOCAL_CACHE: Row = row("local-cache", r#""~/larder-chunks:20GB""#);
 pub(super) const THREADS: Row = row("threads", "4");
 pub(super) const TIMEOUT: Row = row("timeout", r#""10m""#);
@@ -26,8 +28,17 @@ pub(super) const REQUIRE_SIGNATURE: Row = row(
 );
 
 /// Those of the file itself, above its caches.
-pub(super) const OF_THE_FILE: [Row; 7] =
-    [STORE, SCOPE, LOCAL_CACHE, THREADS, TIMEOUT, IGNORE_ERROR, REQUIRE_SIGNATURE];
+pub(super) const OF_THE_FILE: [Row; 9] = [
+    STORE,
+    SCOPE,
+    FALLBACK_SCOPES,
+    TRUSTED_SCOPES,
+    REQUIRE_SIGNATURE,
+    LOCAL_CACHE,
+    THREADS,
+    TIMEOUT,
+    IGNORE_ERROR,
+];
 
 pub(super) const KEY: Row = row("key", r#"'npm-{{ os }}-{{ hash("**/package-lock.json") }}'"#);
 pub(super) const RESTORE_KEYS: Row = row("restore-keys", "['npm-{{ os }}-']");

@@ -138,6 +138,18 @@ impl<'a> Table<'a> {
         texts.collect()
     }
 
+    /// The same, as one value with the line that it begins in; `None` if it is not there.
+    pub(super) fn list<T>(
+        &self,
+        row: &Row,
+        parse: impl Fn(&str) -> Result<T, Misfit>,
+    ) -> Result<Option<Written<Vec<T>>>, ConfigError> {
+        let texts = self.texts(row, parse)?;
+        let line = self.get(row).map(|value| self.source.line(value.span().start));
+        let values = texts.into_iter().map(|text| text.value).collect();
+        Ok(line.map(|line| Written { value: values, line }))
+    }
+
     fn written<T>(
         &self,
         row: &Row,

@@ -37,6 +37,7 @@ fn os_error(number: i32) -> io::Error {
 }
 
 const EACCES: i32 = 13;
+const EAGAIN: i32 = 11;
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 const ENOENT: i32 = 2;
@@ -106,7 +107,8 @@ fn next(error: &Error) -> Option<Error> {
         Error::InTheWay { .. } => Error::FlushOvertaken,
         Error::FlushOvertaken => Error::NotFenced,
         Error::NotFenced => Error::SaveOvertaken(5),
-        Error::SaveOvertaken(_) => Error::Interrupted,
+        Error::SaveOvertaken(_) => Error::NoThread(os_error(EAGAIN)),
+        Error::NoThread(_) => Error::Interrupted,
         Error::Interrupted => return None,
     })
 }

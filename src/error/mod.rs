@@ -109,6 +109,9 @@ pub enum Error {
         "garbage collection overtook this save {0} times: what it reused was condemned before it could publish"
     )]
     SaveOvertaken(u32),
+    /// The system does not start as many threads as are needed.
+    #[error("cannot start a thread: {0}")]
+    NoThread(#[source] std::io::Error),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -134,6 +137,7 @@ impl Error {
             Self::FlushOvertaken => Code::FlushOvertaken,
             Self::NotFenced => Code::NotFenced,
             Self::SaveOvertaken(_) => Code::SaveOvertaken,
+            Self::NoThread(_) => Code::NoThread,
             Self::Interrupted => Code::Interrupted,
         }
     }
@@ -203,6 +207,10 @@ impl Error {
                 "run `larder flush` with a --grace that is longer than any save takes"
             }
             Self::InTheWay { .. } => "move it away, or restore elsewhere by `larder restore --to`",
+            Self::NoThread(_) => {
+                "allow more processes (`ulimit -u`, the container's limit of pids) or memory, or \
+                 let fewer run at once"
+            }
             Self::Interrupted => return None,
         };
         Some(hint.to_owned())

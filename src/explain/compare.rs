@@ -69,7 +69,8 @@ fn of_values(here: &Expression, there: &Expression) -> Difference {
     for (here, there) in here.hashes.iter().zip(&there.hashes) {
         // What was not noted there may be the same file or not.
         files.extend(of_files(here, there));
-        unlisted += there.unlisted;
+        // Whoever can write to the store notes what they like.
+        unlisted = u64::saturating_add(unlisted, there.unlisted);
     }
     let (source, here, there) = (here.source.clone(), here.value.clone(), there.value.clone());
     Difference::Value { source, here, there, files, unlisted }

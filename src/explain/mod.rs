@@ -5,6 +5,8 @@
 //! decides nothing.
 
 mod compare;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod record;
 
 use larder::error::Error;
@@ -38,9 +40,11 @@ pub(crate) struct Explanation {
     pub(crate) wanted: Key,
     /// Its template, if it was made of one.
     pub(crate) template: Option<String>,
-    /// Caches of the scope, the nearest first.
+    /// The scopes that were looked in, in order.
+    pub(crate) scopes: Vec<Scope>,
+    /// Caches of these scopes, the nearest first.
     pub(crate) nearest: Vec<Near>,
-    /// Other scopes of the store, if this one has no caches at all.
+    /// Other scopes of the store, if these have no caches at all.
     pub(crate) other_scopes: Vec<Scope>,
 }
 
@@ -48,6 +52,7 @@ pub(crate) struct Explanation {
 #[derive(Debug, Serialize)]
 pub(crate) struct Near {
     pub(crate) key: Key,
+    pub(crate) scope: Scope,
     /// When it was saved, in seconds since 1970 by the store's clock.
     pub(crate) saved: i64,
     /// Whether it tells how its key was made.
@@ -61,18 +66,19 @@ pub(crate) struct Near {
 /// Those of the store. A manifest that cannot be read is passed over.
 pub(crate) fn explain(
     repository: Option<&Repository>,
-    scope: &Scope,
+    scopes: &[&Scope],
     wanted: &Rendered,
 ) -> Result<Explanation, Error> {
     let here = Record::of(wanted);
     let mut explanation = Explanation {
         wanted: wanted.key.clone(),
         template: here.as_ref().map(|record| record.template.clone()),
+        scopes: scopes.iter().map(|scope| (*scope).clone()).collect(),
         nearest: vec![],
         other_scopes: vec![],
     };
     let Some(repository) = repository else { return Ok(explanation) };
-    let mut nearest = nearest_keys(repository, scope, &wanted.key, NEAREST)?;
+    let mut nearest = nearest_keys(repository, scopes, &wanted.key, NEAREST)?;
     if nearest.is_empty() {
         explanation.other_scopes = other_scopes(repository)?;
     }
@@ -97,6 +103,7 @@ pub(crate) fn explain(
         };
         explanation.nearest.push(Near {
             key: listed.key,
+            scope: listed.scope,
             saved: stored.manifest.facts.saved.unix(),
             is_noted: there.is_some(),
             differences,

@@ -73,7 +73,7 @@ impl Record {
         let longest = hashes.max_by_key(|hash| hash.files.len());
         let Some(hash) = longest.filter(|hash| !hash.files.is_empty()) else { return false };
         let kept = hash.files.len() / 2;
-        hash.unlisted += (hash.files.len() - kept) as u64;
+        hash.unlisted = hash.unlisted.saturating_add((hash.files.len() - kept) as u64);
         hash.files.truncate(kept);
         true
     }

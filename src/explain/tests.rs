@@ -67,7 +67,7 @@ fn a_miss_names_the_parts_and_the_files_that_changed() {
     let new = rendered("main", &[("a.lock", "1"), ("b.lock", "2"), ("d.lock", "1")]);
     let repository = Repository::open(store).unwrap();
     let scope: Scope = "s".parse().unwrap();
-    let told = explain(repository.as_ref(), &scope, &new).unwrap();
+    let told = explain(repository.as_ref(), &[&scope], &new).unwrap();
     let [near] = told.nearest.as_slice() else { panic!("one cache is there") };
     assert_eq!((&near.key, near.is_noted), (&old.key, true));
     let change = |path: &str, change| FileDifference { path: path.to_owned(), change };
@@ -82,10 +82,10 @@ fn a_miss_names_the_parts_and_the_files_that_changed() {
     };
     assert_eq!((source.as_str(), told), ("hash(\"**/*.lock\")", &files));
 
-    let elsewhere = explain(repository.as_ref(), &"other".parse().unwrap(), &new).unwrap();
+    let elsewhere = explain(repository.as_ref(), &[&"other".parse().unwrap()], &new).unwrap();
     assert!(elsewhere.nearest.is_empty());
     assert_eq!(elsewhere.other_scopes, [scope]);
-    assert!(explain(None, &"s".parse().unwrap(), &new).unwrap().nearest.is_empty());
+    assert!(explain(None, &[&"s".parse().unwrap()], &new).unwrap().nearest.is_empty());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn keys_for_other_things_are_passed_over_if_any_is_for_the_same() {
     let store = store_with(top.path(), &literal("pip-linux-2"));
     let repository = Repository::open(store).unwrap();
     let near = |key: &str| -> Vec<String> {
-        let told = explain(repository.as_ref(), &scope, &literal(key)).unwrap();
+        let told = explain(repository.as_ref(), &[&scope], &literal(key)).unwrap();
         told.nearest.iter().map(|near| near.key.as_str()[..3].to_owned()).collect()
     };
     assert_eq!(near("npm-linux-3"), ["npm", "npm"]);

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::code::Code;
 
 /// An operation on a file or directory that failed.
@@ -38,6 +40,9 @@ impl FileError {
 
     /// What a person can do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
+        if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(&self.source) {
+            return Some("allow more open files (`ulimit -n`)");
+        }
         match self.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Some("free some space there")

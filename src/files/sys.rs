@@ -9,45 +9,52 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::retry_on_intr;
 
 use super::stat::FileStat;
 use crate::format::{Hole, Owner, Timestamp, Xattr};
 
+/// Opens; again, if a signal came in between: a file system that waits for another
+/// machine, or for a program, lets itself be interrupted.
+fn open_at(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    Ok(retry_on_intr(|| fs::openat(dir, name, flags, mode))?)
+}
+
 /// Opens a directory for reading and as a place for other calls.
 pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(fs::openat(dir, name, flags, Mode::empty())?)
+    open_at(dir, name, flags, Mode::empty())
 }
 
 /// As [`open_dir`], but follows a symbolic link.
 pub(super) fn open_dir_following(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(fs::openat(dir, name, flags, Mode::empty())?)
+    open_at(dir, name, flags, Mode::empty())
 }
 
 /// Opens a file for reading. A fifo does not block: the caller looks at what
 /// it got.
 pub(super) fn open_read(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(fs::openat(dir, name, flags, Mode::empty())?)
+    open_at(dir, name, flags, Mode::empty())
 }
 
 /// As [`open_read`], by a path whose links are followed.
 pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(fs::open(path, flags, Mode::empty())?)
+    Ok(retry_on_intr(|| fs::open(path, flags, Mode::empty()))?)
 }
 
 /// Creates a file that must not exist yet.
 pub(super) fn create_file(dir: BorrowedFd<'_>, name: &[u8], mode: u16) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(fs::openat(dir, name, flags, bits(mode))?)
+    open_at(dir, name, flags, bits(mode))
 }
 
 /// Opens a file that this program made, to fill it further.
 pub(super) fn open_write(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(fs::openat(dir, name, flags, Mode::empty())?)
+    open_at(dir, name, flags, Mode::empty())
 }
 
 fn bits(mode: u16) -> Mode {
@@ -96,7 +103,7 @@ pub(super) fn remove_empty_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<(
 /// The names in a directory, but for `.` and `..`, in the system's order.
 pub(super) fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     let mut names = vec![];
-    for entry in fs::Dir::read_from(dir)? {
+    for entry in retry_on_intr(|| fs::Dir::read_from(dir))? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
@@ -179,7 +186,7 @@ pub(super) fn set_owner(dir: BorrowedFd<'_>, name: &[u8], owner: Owner) -> io::R
 }
 
 pub(super) fn set_len(file: impl AsFd, len: u64) -> io::Result<()> {
-    Ok(fs::ftruncate(file, len)?)
+    Ok(retry_on_intr(|| fs::ftruncate(&file, len))?)
 }
 
 /// The file's holes, where the file system tells.
@@ -212,7 +219,7 @@ pub(super) fn holes(file: impl AsFd, size: u64) -> io::Result<Vec<Hole>> {
 
 /// Takes the advisory lock on an open file or directory if nobody has it.
 pub(super) fn try_lock(file: impl AsFd) -> io::Result<bool> {
-    match fs::flock(file, fs::FlockOperation::NonBlockingLockExclusive) {
+    match retry_on_intr(|| fs::flock(&file, fs::FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),

@@ -5,7 +5,7 @@
 //! if it is still the version that was marked before that.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 
@@ -58,18 +58,12 @@ pub(super) struct Sparse<'a> {
     pub(super) len: u64,
     /// What of it is in use.
     pub(super) extents: &'a Extents,
-    /// What manifests say of it; if not given, its footer is asked.
-    pub(super) told: Option<&'a Told>,
+    /// Its chunks by what manifests say of it; if not given, its footer is asked.
+    pub(super) rows: Option<Rows>,
 }
 
-/// What manifests say of a pack.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    /// Its chunks that they need, by where they lie.
-    pub(super) chunks: BTreeMap<u64, (ChunkId, Location)>,
-    /// The key that these are sealed with.
-    pub(super) sealed_by: Option<KeyId>,
-}
+/// Chunks of a pack, and the key that they are sealed with.
+pub(super) type Rows = (Option<KeyId>, Vec<(ChunkId, Location)>);
 
 /// Packs of which less than half is in use, the sparsest first.
 fn sparse<'a>(living: &'a Living, survey: &Survey, plan: &Plan) -> Vec<Sparse<'a>> {
@@ -78,7 +72,7 @@ fn sparse<'a>(living: &'a Living, survey: &Survey, plan: &Plan) -> Vec<Sparse<'a
         .iter()
         .filter(|(pack, _)| !lost.contains(pack))
         .filter_map(|(&id, extents)| {
-            Some(Sparse { id, len: *survey.lens.get(&id)?, extents, told: None })
+            Some(Sparse { id, len: *survey.lens.get(&id)?, extents, rows: None })
         })
         .filter(|pack| pack.extents.bytes().saturating_mul(2) < pack.len)
         .collect();
@@ -231,8 +225,8 @@ fn read_living(
 ) -> Result<(Option<KeyId>, Vec<Stored>), Error> {
     let object = Layout::pack(pack.id);
     let damaged = |source| Error::Damaged { object: object.clone(), source };
-    let (sealed_by, all) = match pack.told {
-        Some(told) => (told.sealed_by, told.chunks.values().copied().collect::<Vec<_>>()),
+    let (sealed_by, all) = match &pack.rows {
+        Some(rows) => rows.clone(),
         None => {
             let footer = repository.pack_footer(pack.id, pack.len)?;
             (footer.sealed_by, footer.locations(pack.id).map_err(damaged)?)
@@ -240,7 +234,7 @@ fn read_living(
     };
     let mut chunks = vec![];
     let sealing = repository.keys().sealing_of(sealed_by);
-    if sealing.is_err() && pack.told.is_some() {
+    if sealing.is_err() && pack.rows.is_some() {
         // Neither its footer nor its bytes vouch for any of it.
         let why = "its footer cannot be read, and there is no key for its chunks";
         return Err(damaged(FormatError::Inconsistent(why)));

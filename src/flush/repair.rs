@@ -10,13 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use super::claim::{self, Claimed};
 use super::marks::{self, Marks};
 use super::plan::Living;
-use super::repack::{self, Sparse, Told};
+use super::repack::{self, Sparse};
 use crate::error::Error;
-use crate::format::{GcState, Layout, References};
-use crate::ids::{Key, PackId, Scope};
+use crate::format::{GcState, Layout, Location, References};
+use crate::ids::{ChunkId, Key, PackId, Scope};
 use crate::index::TableBuilder;
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{Access, ListedManifest, ListedPack, Removal, Repository, StoredState};
+use crate::secrets::KeyId;
 use crate::store::{MAX_BATCH, ObjectKey};
 use crate::store_time::StoreTime;
 use crate::sync::lock;
@@ -111,10 +112,10 @@ fn act(
     drop_manifests(repository, &request.damaged, report, context)?;
     repack::fence(repository, claimed, context)?;
     let deltas = repository.list_deltas(0)?;
-    let told = Mutex::new(ToldOf::new());
-    let see = |references: &References| note(&mut lock(&told), references, &request.bad_packs);
+    let rows = Mutex::new(Rows::new());
+    let see = |references: &References| note_rows(&mut lock(&rows), references, &request.bad_packs);
     let marks = marks::mark(repository, HashMap::new(), see, context)?;
-    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     let living = marks::living(marks.all.iter());
     let packs = repository.list_packs()?;
 
@@ -135,7 +136,7 @@ fn act(
     }
     claimed.put(next)?;
 
-    let sparse = still_needed(&bad_packs, &living, &packs, &told);
+    let sparse = still_needed(&bad_packs, &living, &packs, &rows);
     let moved = repack::empty(repository, claimed, &sparse, marks.all.iter(), context)?;
     report.moved_bytes = moved.moved_bytes;
     report.bad_packs = bad_packs.into_iter().collect();
@@ -245,15 +246,16 @@ fn read_footers(
     Ok(std::mem::take(&mut *lock(&read)))
 }
 
-/// What manifests need of packs, and where it lies, in order.
-type ToldOf = HashMap<PackId, Told>;
+/// What manifests need of packs, and where it lies, in order; and the key that it is
+/// sealed with.
+type Rows = HashMap<PackId, (Option<KeyId>, BTreeMap<u64, (ChunkId, Location)>)>;
 
-fn note(told: &mut ToldOf, references: &References, packs: &BTreeSet<PackId>) {
+fn note_rows(rows: &mut Rows, references: &References, packs: &BTreeSet<PackId>) {
     for &(id, at) in references.chunks.rows() {
         if packs.contains(&at.pack) {
-            let told = told.entry(at.pack).or_default();
-            told.chunks.insert(at.offset, (id, at));
-            told.sealed_by = references.sealed_by;
+            let (sealed_by, of_pack) = rows.entry(at.pack).or_default();
+            *sealed_by = references.sealed_by;
+            of_pack.insert(at.offset, (id, at));
         }
     }
 }
@@ -263,12 +265,14 @@ fn still_needed<'a>(
     bad_packs: &BTreeSet<PackId>,
     living: &'a Living,
     packs: &[ListedPack],
-    told: &'a ToldOf,
+    rows: &Rows,
 ) -> Vec<Sparse<'a>> {
     let bad = packs.iter().filter(|pack| bad_packs.contains(&pack.id));
     bad.filter_map(|pack| {
         let extents = living.get(&pack.id)?;
-        Some(Sparse { id: pack.id, len: pack.len, extents, told: told.get(&pack.id) })
+        let rows = rows.get(&pack.id);
+        let rows = rows.map(|(key, rows)| (*key, rows.values().copied().collect()));
+        Some(Sparse { id: pack.id, len: pack.len, extents, rows })
     })
     .collect()
 }

@@ -32,25 +32,34 @@ pub(super) struct EnvelopeKind {
 const MAGIC: &[u8; 6] = b"larder";
 /// What the hash covers besides the payload.
 const HASHED_LEN: usize = 16;
-const HEADER_LEN: usize = 48;
+pub(super) const HEADER_LEN: usize = 48;
 
 /// Speed over size: these payloads are about one part in a hundred of the
 /// chunks they describe, and level 3 is where zstd's ratio flattens for them.
 const LEVEL: i32 = 3;
+
+/// How far back a frame may refer, as a power of two: 8 MiB, which is the most of
+/// zstd's levels up to 19. A frame can ask for 2 GiB in a few bytes.
+const MAX_WINDOW_LOG: u32 = 23;
 
 /// Serializes `value` with its field names and seals it.
 pub(super) fn seal<T: Serialize>(kind: EnvelopeKind, value: &T) -> Vec<u8> {
     // Serializing into memory fails only for types that msgpack cannot hold;
     // the types here are structs, integers, byte strings and their lists.
     let payload = rmp_serde::to_vec_named(value).expect("plain data always serializes");
+    seal_payload(kind, &payload)
+}
+
+/// Seals bytes that are msgpack already.
+pub(super) fn seal_payload(kind: EnvelopeKind, payload: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(HEADER_LEN + payload.len() / 2);
     sealed.extend_from_slice(MAGIC);
     sealed.push(kind.letter);
     sealed.push(kind.version);
     sealed.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    let hash = hash(&sealed, &payload);
+    let hash = hash(&sealed, payload);
     sealed.extend_from_slice(hash.as_bytes());
-    let frame = zstd::bulk::compress(&payload, LEVEL).expect("compressing into memory cannot fail");
+    let frame = zstd::bulk::compress(payload, LEVEL).expect("compressing into memory cannot fail");
     sealed.extend_from_slice(&frame);
     sealed
 }
@@ -131,13 +140,18 @@ pub(super) fn open_first<T: DeserializeOwned>(
 /// Decompresses a frame that must yield exactly `len` bytes.
 fn decompress(frame: &[u8], len: u64) -> Result<Vec<u8>, FormatError> {
     use std::io::Read;
+    let Ok(mut decoder) = zstd::stream::read::Decoder::with_buffer(frame) else {
+        return Err(FormatError::Compression);
+    };
+    // What the frame may ask for beside the payload.
+    decoder.window_log_max(MAX_WINDOW_LOG).map_err(|_| FormatError::Compression)?;
     // A header may claim a length its frame does not have: past a bound, the
     // buffer grows with what really comes out, so a lie costs little memory.
-    let decoder = zstd::stream::read::Decoder::with_buffer(frame);
     let likely = usize::try_from(len).unwrap_or(usize::MAX).min(frame.len().saturating_mul(16));
     let mut payload = Vec::with_capacity(likely);
     decoder
-        .and_then(|decoder| decoder.take(len.saturating_add(1)).read_to_end(&mut payload))
+        .take(len.saturating_add(1))
+        .read_to_end(&mut payload)
         .map_err(|_| FormatError::Compression)?;
     if payload.len() as u64 == len { Ok(payload) } else { Err(FormatError::Checksum) }
 }
@@ -219,6 +233,44 @@ mod tests {
         // More than this program would ever read: not for it to judge.
         let long = seal(newer, &vec![0u8; 4096]);
         assert_eq!(open::<u32>(KIND, &long, 100), Err(known));
+    }
+
+    /// A decoder would allocate as much before it reads on.
+    #[test]
+    fn a_frame_that_refers_far_back_is_refused() {
+        let payload = rmp_serde::to_vec_named(&"x").unwrap();
+        for (log, is_read) in
+            [(20, true), (MAX_WINDOW_LOG, true), (MAX_WINDOW_LOG + 1, false), (27, false)]
+        {
+            // A header without the length of its contents: that would be the window.
+            let mut sealed = seal_payload(KIND, &payload)[..HEADER_LEN].to_vec();
+            sealed.extend([0x28, 0xb5, 0x2f, 0xfd, 0, u8::try_from(log - 10).unwrap() << 3]);
+            // The last block, raw.
+            let block = payload.len() << 3 | 1;
+            sealed.extend(&block.to_le_bytes()[..3]);
+            sealed.extend(&payload);
+            let opened = open::<String>(KIND, &sealed, 1 << 20);
+            assert_eq!(opened.is_ok(), is_read, "2^{log}: {opened:?}");
+        }
+    }
+
+    /// Every list is a step deeper: a million of them, passed over or not, must not use
+    /// up the stack of a thread.
+    #[test]
+    fn nesting_is_bounded() {
+        #[derive(serde::Deserialize)]
+        struct Other {
+            #[expect(dead_code, reason = "it is only decoded")]
+            other: (),
+        }
+        let lists = vec![0x91; 1_000_000];
+        let passed_over = [&[0x81, 0xa1, b'x'][..], &lists].concat();
+        let read = move || {
+            assert!(open::<Other>(KIND, &seal_payload(KIND, &passed_over), 1 << 20).is_err());
+            assert!(open::<Vec<Other>>(KIND, &seal_payload(KIND, &lists), 1 << 20).is_err());
+        };
+        // Threads have two megabytes.
+        std::thread::Builder::new().stack_size(1 << 20).spawn(read).unwrap().join().unwrap();
     }
 
     #[test]

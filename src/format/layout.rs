@@ -4,7 +4,8 @@
 //! format                         the format marker
 //! manifests/<scope>/<key>        one per cache
 //! packs/<2 hex>/<ulid>           chunks
-//! index/deltas/<epoch>/<ulid>    new chunks of one save
+//! index/deltas/<epoch>/<scope>/<ulid>
+//!                                new chunks of one save
 //! index/tables/<ulid>/filter     where all chunks are,
 //! index/tables/<ulid>/rows       as of one flush
 //! gc/state                       what garbage collection has decided
@@ -37,7 +38,11 @@ pub struct LayoutError {
 const BREAK_AT: usize = 200;
 
 /// S3's limit on keys, less 124 bytes for the store's own prefix.
-const MAX_MANIFEST_KEY: usize = 900;
+const MAX_KEY: usize = 900;
+
+/// What an index delta's key has beside the scope: the prefix, an epoch, an id, and
+/// a slash after epoch and scope.
+const DELTA_BESIDE_SCOPE: usize = Layout::DELTAS.len() + 10 + 26 + 2;
 
 /// The last epoch that has a name of ten digits. At a flush a second, it comes
 /// after three centuries.
@@ -55,10 +60,12 @@ impl Layout {
     /// [`LayoutError`] if scope and key are too long together.
     pub fn manifest(scope: &Scope, key: &Key) -> Result<ObjectKey, LayoutError> {
         let path = Self::manifests_of(scope) + &encode(key.as_str());
-        if path.len() > MAX_MANIFEST_KEY {
-            return Err(LayoutError { len: path.len(), max: MAX_MANIFEST_KEY });
+        // What is saved under the key has an index delta, too.
+        let of_delta = encode(scope.as_str()).len() + DELTA_BESIDE_SCOPE;
+        match [path.len(), of_delta].into_iter().find(|len| *len > MAX_KEY) {
+            Some(len) => Err(LayoutError { len, max: MAX_KEY }),
+            None => Ok(known(path)),
         }
-        Ok(known(path))
     }
 
     /// The prefix of all manifests.
@@ -75,8 +82,9 @@ impl Layout {
     /// can make it match others too: compare what [`Layout::parse_manifest`]
     /// gives.
     pub fn manifests_with(scope: &Scope, prefix: &str) -> String {
+        // Dots alone are written in another way than before more.
+        let encoded = if is_dots(prefix) { String::new() } else { percent_encode(prefix) };
         // Only up to the first break: a longer prefix may be broken elsewhere.
-        let encoded = percent_encode(prefix);
         let cut = encoded.len().min(BREAK_AT);
         format!("{}{}", Self::manifests_of(scope), &encoded[..cut])
     }
@@ -133,14 +141,21 @@ impl Layout {
         known("gc/marks".to_owned())
     }
 
-    /// An index delta. Ten digits, so that the order of names is that of epochs.
-    pub fn delta(epoch: u64, id: DeltaId) -> ObjectKey {
-        known(format!("{}{epoch:010}/{id}", Self::deltas()))
+    const DELTAS: &str = "index/deltas/";
+
+    /// An index delta. Ten digits, so that the order of names is that of epochs; and
+    /// in each the saver's scope, so that a policy can tell who may write it.
+    pub fn delta(epoch: u64, scope: &Scope, id: DeltaId) -> ObjectKey {
+        known(Self::delta_path(epoch, scope, id))
+    }
+
+    fn delta_path(epoch: u64, scope: &Scope, id: DeltaId) -> String {
+        format!("{}{epoch:010}/{}/{id}", Self::DELTAS, encode(scope.as_str()))
     }
 
     /// The prefix of all index deltas.
     pub fn deltas() -> &'static str {
-        "index/deltas/"
+        Self::DELTAS
     }
 
     /// A key that all index deltas of this and later epochs come after, and no
@@ -149,11 +164,16 @@ impl Layout {
         known(format!("{}{epoch:010}", Self::deltas()))
     }
 
-    /// The index delta that lies there, if one does, and its epoch.
-    pub fn parse_delta(object: &ObjectKey) -> Option<(u64, DeltaId)> {
-        let (epoch, id) = object.as_str().strip_prefix(Self::deltas())?.split_once('/')?;
-        let (epoch, id) = (epoch.parse().ok()?, id.parse().ok()?);
-        (epoch <= MAX_EPOCH && Self::delta(epoch, id) == *object).then_some((epoch, id))
+    /// The index delta that lies there, if one does: its epoch, the scope of the save
+    /// that left it, and its id.
+    pub fn parse_delta(object: &ObjectKey) -> Option<(u64, Scope, DeltaId)> {
+        let mut segments = object.as_str().strip_prefix(Self::DELTAS)?.split('/');
+        let epoch = segments.next()?.parse().ok().filter(|epoch| *epoch <= MAX_EPOCH)?;
+        let scope: Scope = decode(&mut segments)?.parse().ok()?;
+        let id = segments.next()?.parse().ok()?;
+        // One name for each: that epochs have ten digits is what policies go by.
+        let is_named_so = Self::delta_path(epoch, &scope, id) == object.as_str();
+        is_named_so.then_some((epoch, scope, id))
     }
 
     /// The filter of an index table.
@@ -195,8 +215,12 @@ fn percent_encode(text: &str) -> String {
             encoded.push_str(&format!("%{byte:02X}"));
         }
     }
-    // Names that mean directories.
-    if matches!(encoded.as_str(), "." | "..") { encoded.replace('.', "%2E") } else { encoded }
+    encoded
+}
+
+/// Whether a segment means a directory, and no name in one.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
 }
 
 fn encode(text: &str) -> String {
@@ -204,9 +228,14 @@ fn encode(text: &str) -> String {
     let mut segments = encoded.as_bytes().chunks(BREAK_AT).peekable();
     let mut broken = String::with_capacity(encoded.len() + 8);
     while let Some(segment) = segments.next() {
-        broken.extend(segment.iter().map(|&byte| char::from(byte)));
+        let segment: String = segment.iter().map(|&byte| char::from(byte)).collect();
         if segments.peek().is_some() {
+            broken.push_str(&segment);
             broken.push_str("+/");
+        } else if is_dots(&segment) {
+            broken.push_str(&segment.replace('.', "%2E"));
+        } else {
+            broken.push_str(&segment);
         }
     }
     broken
@@ -214,11 +243,15 @@ fn encode(text: &str) -> String {
 
 /// Takes one encoded text off the front of `segments`.
 fn decode<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut encoded = String::new();
+    let (mut encoded, mut given) = (String::new(), String::new());
     loop {
         let segment = segments.next()?;
+        given.push_str(segment);
         match segment.strip_suffix('+') {
-            Some(part) => encoded.push_str(part),
+            Some(part) => {
+                encoded.push_str(part);
+                given.push('/');
+            }
             None => {
                 encoded.push_str(segment);
                 break;
@@ -239,7 +272,7 @@ fn decode<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<String> {
     }
     let text = String::from_utf8(bytes).ok()?;
     // One spelling per name: what larder would not write is not larder's.
-    (percent_encode(&text) == encoded).then_some(text)
+    (encode(&text) == given).then_some(text)
 }
 
 impl From<LayoutError> for FormatError {
@@ -254,6 +287,46 @@ mod tests {
 
     fn manifest(scope: &str, key: &str) -> ObjectKey {
         Layout::manifest(&scope.parse().unwrap(), &key.parse().unwrap()).unwrap()
+    }
+
+    /// Found by fuzzing: where a long name was broken before its last dots, these were
+    /// taken for the directory, and the program ended in a panic.
+    #[test]
+    fn dots_are_a_name_wherever_they_stand() {
+        for key in [".", "..", "...", ".npmrc"] {
+            for before in [0, 199, 200, 400] {
+                let key = format!("{}{key}", "x".repeat(before));
+                let object = manifest("s", &key);
+                let (_, parsed) = Layout::parse_manifest(&object).unwrap();
+                assert_eq!(parsed.as_str(), key);
+            }
+        }
+    }
+
+    /// Found by fuzzing: the dot was looked for as the key `.` is written.
+    #[test]
+    fn keys_are_found_by_their_first_dots() {
+        let scope = "s".parse().unwrap();
+        for (prefix, key) in [(".", ".npmrc"), ("..", "..x"), (".", "."), (".", "..")] {
+            let listed = Layout::manifests_with(&scope, prefix);
+            assert!(manifest("s", key).as_str().starts_with(&listed), "{key} by {prefix}");
+        }
+    }
+
+    /// Found by fuzzing: a name that is broken where it need not be was taken for the
+    /// key, which was listed twice then.
+    #[test]
+    fn two_objects_are_never_one_key() {
+        let long = "x".repeat(250);
+        let whole = format!("manifests/s/{}+/{}", &long[..200], &long[200..]);
+        let parse = |text: &str| Layout::parse_manifest(&ObjectKey::new(text).unwrap());
+        assert_eq!(parse(&whole).unwrap().1.as_str(), long);
+        for other in ["manifests/s/a+/b", "manifests/a+/b/c", "manifests/s/%2e", "manifests/s/a%2E"]
+        {
+            assert_eq!(parse(other), None, "{other}");
+        }
+        let elsewhere = format!("manifests/s/{}+/{}", &long[..199], &long[199..]);
+        assert_eq!(parse(&elsewhere), None);
     }
 
     #[test]
@@ -296,6 +369,31 @@ mod tests {
     fn too_long_names_are_refused() {
         let key: Key = "/".repeat(400).parse().unwrap();
         assert!(Layout::manifest(&"s".parse().unwrap(), &key).is_err());
+        // Where the key of the manifest would do, that of the delta may not.
+        let (id, key): (_, Key) = (DeltaId::generate(), "k".parse().unwrap());
+        for slashes in 0..=256 {
+            let scope = format!("{}{}", "/".repeat(slashes), "a".repeat(512 - slashes));
+            let scope: Scope = scope.parse().unwrap();
+            let fits = Layout::delta_path(7, &scope, id).len() <= MAX_KEY;
+            assert_eq!(Layout::manifest(&scope, &key).is_ok(), fits, "{slashes} slashes");
+        }
+    }
+
+    /// Whoever may write `index/deltas/??????????/pr-*/*`, however much a star stands
+    /// for, can leave no delta in the name of a scope that begins otherwise.
+    #[test]
+    fn a_delta_is_of_the_scope_that_a_policy_sees() {
+        let id = DeltaId::generate();
+        let long = "a".repeat(200);
+        for between in ["0000000007", "000007/s+a", "00007/aaa+"] {
+            assert_eq!(between.len(), 10);
+            for rest in [String::new(), "x/main".to_owned(), format!("{long}+/main")] {
+                let text = format!("index/deltas/{between}/pr-{rest}/{id}");
+                let found = Layout::parse_delta(&ObjectKey::new(text.clone()).unwrap());
+                let scope = found.map(|(_, scope, _)| scope);
+                assert!(scope.is_none_or(|scope| scope.as_str().starts_with("pr-")), "{text}");
+            }
+        }
     }
 
     #[test]
@@ -309,21 +407,30 @@ mod tests {
     #[test]
     fn parts_of_the_index_are_found_again() {
         let id = DeltaId::generate();
-        for epoch in [0, 7, MAX_EPOCH] {
-            let delta = Layout::delta(epoch, id);
-            assert_eq!(Layout::parse_delta(&delta), Some((epoch, id)));
-            assert!(Layout::before_deltas_of(epoch) < delta);
-            assert!(epoch == 0 || Layout::delta(epoch - 1, id) < Layout::before_deltas_of(epoch));
+        let long = "r/".repeat(120);
+        for scope in ["s", "org/repo", "..", &long] {
+            let scope: Scope = scope.parse().unwrap();
+            for epoch in [0, 7, MAX_EPOCH] {
+                let delta = Layout::delta(epoch, &scope, id);
+                assert_eq!(Layout::parse_delta(&delta), Some((epoch, scope.clone(), id)));
+                let before = Layout::before_deltas_of(epoch);
+                assert!(before < delta);
+                assert!(epoch == 0 || Layout::delta(epoch - 1, &scope, id) < before);
+            }
         }
         let none = |text: String| {
             assert_eq!(Layout::parse_delta(&ObjectKey::new(text.clone()).unwrap()), None, "{text}");
         };
         none(format!("index/deltas/{id}"));
-        none(format!("index/deltas/7/{id}"));
-        none(format!("index/deltas/+000000007/{id}"));
-        none(format!("index/deltas/00000000007/{id}"));
-        none(format!("index/deltas/10000000000/{id}"));
-        none(format!("index/deltas/0000000007/{id}/x"));
+        none(format!("index/deltas/0000000007/{id}"));
+        none(format!("index/deltas/7/s/{id}"));
+        none(format!("index/deltas/+000000007/s/{id}"));
+        none(format!("index/deltas/00000000007/s/{id}"));
+        none(format!("index/deltas/10000000000/s/{id}"));
+        none(format!("index/deltas/0000000007/s/t/{id}"));
+        none(format!("index/deltas/0000000007/s/{id}/x"));
+        // A key could be that long, but not with the ten digits that it would need.
+        none(format!("index/deltas/7/{}/{id}", encode(&"/".repeat(323))));
         let table = TableId::generate();
         assert_eq!(Layout::parse_table(&Layout::table_filter(table)), Some(table));
         assert_eq!(Layout::parse_table(&Layout::table_rows(table)), Some(table));

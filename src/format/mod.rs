@@ -7,6 +7,8 @@
 mod align;
 mod chunk_table;
 mod envelope;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gc_marks;
 mod gc_state;
 mod index;

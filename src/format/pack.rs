@@ -134,7 +134,7 @@ pub fn footer_range(pack_len: u64, trailer: &[u8]) -> Result<Range<u64>, FormatE
 }
 
 impl PackFooter {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let ids = self.chunks.iter().flat_map(|(id, ..)| *id.as_bytes()).collect::<Vec<_>>();
         let wire = Wire {
             ids: ByteBuf::from(ids),

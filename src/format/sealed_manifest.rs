@@ -29,6 +29,10 @@ const BODY: EnvelopeKind = EnvelopeKind { letter: b'B', name: "manifest body", v
 /// some ten million files.
 pub const MAX_MANIFEST_LEN: u64 = 1 << 30;
 
+/// The most chunks of a stream, each counted as often as it occurs: so that one short
+/// object cannot claim more than memory holds. Four terabytes in chunks of usual length.
+const MAX_SEQUENCE: usize = 1 << 25;
+
 /// A manifest as it is kept.
 #[derive(Clone, Debug)]
 pub struct SealedManifest {
@@ -103,7 +107,7 @@ pub struct References {
     pub facts: ManifestFacts,
     /// The chunks and where they lie, each once.
     pub chunks: ChunkTable,
-    /// The key that they are encrypted with, if they are.
+    /// The key that the chunks are sealed with; `None` if they are not encrypted.
     pub sealed_by: Option<KeyId>,
 }
 
@@ -191,6 +195,9 @@ impl SealedManifest {
         wire: WireBody,
         signed_by: Option<PublicKey>,
     ) -> Result<Manifest, FormatError> {
+        if wire.sequence.len() > MAX_SEQUENCE {
+            return Err(FormatError::Inconsistent("there are too many chunks in its stream"));
+        }
         let mut stream_len = 0u64;
         for &row in &wire.sequence {
             let (_, location) = self.chunks.rows().get(row as usize).ok_or(

@@ -79,6 +79,14 @@ pub struct Xattr {
     pub value: Vec<u8>,
 }
 
+impl Xattr {
+    /// Whether it means nothing to the system: others than `user.…` are labels, access
+    /// lists and capabilities, and one of those is a set-id bit by another name.
+    pub fn is_users_own(&self) -> bool {
+        self.name.starts_with(b"user.")
+    }
+}
+
 /// A byte string in a tree's pool of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Text {

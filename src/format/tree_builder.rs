@@ -7,6 +7,19 @@ use super::tree::{
 };
 use crate::relpath::{RelPath, is_name};
 
+/// The most mounts of a tree: a restore has a directory open for each.
+const MAX_MOUNTS: usize = 10_000;
+
+/// The most directories above an entry: who walks or restores has them open. A path that
+/// can be named whole has fewer.
+const MAX_DEPTH: usize = 4_096;
+
+/// The longest name, in bytes: no file system has longer ones.
+const MAX_NAME_LEN: usize = 1_024;
+
+/// The most entries: three times as many as there is room for in a manifest of usual names.
+const MAX_ENTRIES: usize = 1 << 25;
+
 /// An entry to be added to a tree.
 #[derive(Clone, Copy, Debug)]
 pub struct NewEntry<'a> {
@@ -49,6 +62,12 @@ impl TreeBuilder {
                 return Err(FormatError::Inconsistent("mounts overlap or are not in order"));
             }
         }
+        if self.tree.mounts.len() >= MAX_MOUNTS {
+            return Err(FormatError::Inconsistent("there are too many mounts"));
+        }
+        if path.names().any(|name| name.len() > MAX_NAME_LEN) || path.names().count() > MAX_DEPTH {
+            return Err(FormatError::Inconsistent("a mount's path is too long"));
+        }
         let start = index_of(self.tree.entries.len());
         self.tree.mounts.push(Mount { anchor, path, entries: start..start });
         self.open.clear();
@@ -62,9 +81,13 @@ impl TreeBuilder {
     pub fn push(&mut self, depth: usize, new: NewEntry<'_>) -> Result<EntryIndex, FormatError> {
         let index = EntryIndex::try_from(self.tree.entries.len())
             .ok()
-            .filter(|&index| index < EntryIndex::MAX)
+            .filter(|_| self.tree.entries.len() < MAX_ENTRIES)
             .ok_or(FormatError::Inconsistent("there are too many entries"))?;
         let parent = self.place(depth, new.name)?;
+        if parent.is_none() && new.name.is_empty() && new.kind != Kind::Directory {
+            // What is restored there takes the place of all that it holds.
+            return Err(FormatError::Inconsistent("a mount without a name is no directory"));
+        }
         self.check(&new)?;
         let name = self.intern(new.name)?;
         let target = self.intern(new.target)?;
@@ -103,6 +126,11 @@ impl TreeBuilder {
         }
         if depth > self.open.len() {
             return Err(UNORDERED);
+        }
+        if depth > MAX_DEPTH || name.len() > MAX_NAME_LEN {
+            return Err(FormatError::Inconsistent(
+                "an entry lies too deep, or its name is too long",
+            ));
         }
         self.open.truncate(depth);
         let (parent, last) = self.open[depth - 1];

@@ -376,6 +376,75 @@ mod tests {
         refused("not ended", |c| names(c, b"d\0f\0g\0l\0z"));
     }
 
+    /// Names and places that no file system has, or that would keep more directories open
+    /// than a process can have.
+    #[test]
+    fn trees_are_bounded() {
+        let chain = |depth: u32| Columns {
+            mounts: vec![MountColumns { anchor: 0, path: ByteBuf::from("m"), entries: depth + 1 }],
+            depth: (0..=depth).collect(),
+            kind: ByteBuf::from(vec![b'd'; depth as usize + 1]),
+            names: ByteBuf::from("a\0".repeat(depth as usize)),
+            mode: vec![0o755; depth as usize + 1],
+            mtime_secs: vec![0; depth as usize + 1],
+            mtime_nanos: vec![0; depth as usize + 1],
+            ..Columns::default()
+        };
+        assert!(chain(4_096).into_tree().is_ok());
+        assert!(chain(4_097).into_tree().is_err());
+        assert!(chain(100_000).into_tree().is_err());
+        let many = |mounts: u32| Columns {
+            mounts: (0..mounts)
+                .map(|number| MountColumns {
+                    anchor: 0,
+                    path: ByteBuf::from(format!("{number:07}")),
+                    entries: 1,
+                })
+                .collect(),
+            depth: vec![0; mounts as usize],
+            kind: ByteBuf::from(vec![b'd'; mounts as usize]),
+            mode: vec![0o755; mounts as usize],
+            mtime_secs: vec![0; mounts as usize],
+            mtime_nanos: vec![0; mounts as usize],
+            ..Columns::default()
+        };
+        assert!(many(10_000).into_tree().is_ok());
+        assert!(many(1_000_000).into_tree().is_err());
+        let long = |len: usize| format!("{}\0f\0g\0l\0z\0", "d".repeat(len));
+        let mut longest = sound();
+        names(&mut longest, long(1_024).as_bytes());
+        assert!(longest.into_tree().is_ok());
+        refused("a name of 64 KiB", |c| names(c, long(64 << 10).as_bytes()));
+        refused("a mount of 64 KiB", |c| c.mounts[0].path = ByteBuf::from("m".repeat(64 << 10)));
+        let claims_many = |c: &mut Columns| c.mounts[0].entries = u32::MAX;
+        refused("more entries than there are", claims_many);
+    }
+
+    /// It would take the place of the working directory with all that it holds.
+    #[test]
+    fn what_has_no_name_is_a_directory() {
+        let nameless = |kind: &str| {
+            let mut columns = Columns {
+                mounts: vec![MountColumns { anchor: 0, path: ByteBuf::new(), entries: 1 }],
+                depth: vec![0],
+                kind: ByteBuf::from(kind),
+                mode: vec![0o755],
+                mtime_secs: vec![0],
+                mtime_nanos: vec![0],
+                ..Columns::default()
+            };
+            match kind {
+                "f" => columns.size = vec![0],
+                "l" => columns.targets = ByteBuf::from("to\0"),
+                _ => {}
+            }
+            columns.into_tree()
+        };
+        assert!(nameless("d").is_ok());
+        assert!(nameless("f").is_err());
+        assert!(nameless("l").is_err());
+    }
+
     #[test]
     fn parents_are_directories_before_their_entries() {
         refused("two roots", |c| c.depth[1] = 0);

@@ -19,7 +19,7 @@ pub(super) fn read(known: &KnownChunks, repository: &Repository, context: Contex
         Ok(deltas) => deltas,
         Err(error) => return warn(context, &error),
     };
-    deltas.retain(|delta| delta.epoch <= epoch);
+    deltas.retain(|delta| delta.epoch <= epoch && known.view.believes(&delta.scope));
     workers::for_each(READERS, choose(deltas), |delta| {
         if !known.has_room() || context.check().is_err() {
             return;
@@ -33,8 +33,9 @@ pub(super) fn read(known: &KnownChunks, repository: &Repository, context: Contex
     });
 }
 
-/// The newest of these, which come oldest first: names are ULIDs.
-fn choose(deltas: Vec<ListedDelta>) -> Vec<ListedDelta> {
+/// The newest of these that fit, the newest first: ids are ULIDs.
+fn choose(mut deltas: Vec<ListedDelta>) -> Vec<ListedDelta> {
+    deltas.sort_unstable_by_key(|delta| std::cmp::Reverse((delta.epoch, delta.id)));
     let mut room = MAX_BYTES;
     let mut fits = |delta: &ListedDelta| match room.checked_sub(delta.len) {
         Some(left) => {
@@ -43,7 +44,7 @@ fn choose(deltas: Vec<ListedDelta>) -> Vec<ListedDelta> {
         }
         None => false,
     };
-    deltas.into_iter().rev().filter(|delta| fits(delta)).take(MAX_DELTAS).collect()
+    deltas.into_iter().filter(|delta| fits(delta)).take(MAX_DELTAS).collect()
 }
 
 #[cfg(test)]
@@ -54,14 +55,23 @@ mod tests {
 
     #[test]
     fn the_newest_that_fit_are_read() {
-        let listed = |epoch, len| {
-            let object = Layout::delta(epoch, DeltaId::generate());
-            ListedDelta { epoch, len, object }
+        let mut ids = 0u128;
+        let mut listed = |epoch, scope: &str, len| {
+            ids += 1;
+            let (scope, id) = (scope.parse().unwrap(), DeltaId::from_bytes(ids.to_be_bytes()));
+            ListedDelta { epoch, object: Layout::delta(epoch, &scope, id), scope, id, len }
         };
-        let deltas = vec![listed(0, 5), listed(0, 6), listed(1, MAX_BYTES), listed(1, 7)];
+        let mut deltas = vec![
+            listed(0, "b", 5),
+            listed(0, "a", 6),
+            listed(1, "a", MAX_BYTES),
+            listed(1, "b", 7),
+        ];
+        // As a store lists them.
+        deltas.sort_by(|a, b| a.object.cmp(&b.object));
         let lens: Vec<_> = choose(deltas).iter().map(|delta| delta.len).collect();
         assert_eq!(lens, [7, 6, 5], "one that is too long hides no others");
-        let many = (0..300).map(|len| listed(0, len)).collect();
+        let many = (0..300).map(|len| listed(0, "a", len)).collect();
         let chosen = choose(many);
         assert_eq!((chosen.len(), chosen[0].len), (256, 299));
     }

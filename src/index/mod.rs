@@ -9,6 +9,11 @@
 //!    beyond that only what leads to packs with chunks that are looked for
 //!    ([`table`]).
 //!
+//! A saver that believes some scopes only ([`IndexView::trusted`]) reads the
+//! manifests and deltas of these, and no table: nobody can tell who vouches for what
+//! a table says, which a flush has made of everybody's packs. One that requires
+//! signatures ([`IndexView::signed_only`]) goes by manifests alone.
+//!
 //! What none of them tells of is taken for absent. All reading is bounded: past
 //! the bound, a chunk that is there may be uploaded again, which costs space and
 //! nothing else.
@@ -25,10 +30,12 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
 use crate::format::Location;
-use crate::ids::{ChunkId, PackId, TableId};
+use crate::ids::{ChunkId, PackId, Scope, TableId};
 use crate::progress::{Context, Warning};
 use crate::repository::{Repository, StoredManifest};
 use crate::sync::lock;
+use crate::threads::{Beside, beside};
+use crate::trust::TrustedScopes;
 
 pub(crate) use build::TableBuilder;
 pub(crate) use near::near_manifests;
@@ -55,6 +62,17 @@ pub(crate) struct IndexView {
     pub(crate) table: Option<TableId>,
     /// Packs that must not be relied on: they are condemned or doomed.
     pub(crate) avoid: HashSet<PackId>,
+    /// The only scopes whose saves are believed; `None`: those of all.
+    pub(crate) trusted: Option<TrustedScopes>,
+    /// Whether deltas do not count: they are not signed.
+    pub(crate) signed_only: bool,
+}
+
+impl IndexView {
+    /// Whether what a save in this scope told of counts.
+    fn believes(&self, scope: &Scope) -> bool {
+        self.trusted.as_ref().is_none_or(|trusted| trusted.has(scope))
+    }
 }
 
 /// What a saver knows of the store's chunks.
@@ -91,13 +109,14 @@ pub(crate) enum Presence {
 }
 
 impl KnownChunks {
-    /// Knows the chunks of these manifests.
+    /// Knows the chunks of these manifests, as far as their scopes are believed.
     pub(crate) fn of<'a>(
         manifests: impl IntoIterator<Item = &'a StoredManifest>,
         view: IndexView,
     ) -> Self {
-        let tables = manifests.into_iter().map(|stored| &stored.manifest.chunks);
-        let rows = tables.flat_map(|table| table.rows().iter().copied());
+        let manifests = manifests.into_iter().map(|stored| &stored.manifest);
+        let believed = manifests.filter(|manifest| view.believes(&manifest.scope));
+        let rows = believed.flat_map(|manifest| manifest.chunks.rows().iter().copied());
         let near = rows.filter(|(_, at)| !view.avoid.contains(&at.pack)).collect();
         Self { view, near, ..Self::default() }
     }
@@ -161,10 +180,13 @@ impl KnownChunks {
         context: Context<'_>,
     ) -> Option<Arc<Table>> {
         let table = std::thread::scope(|threads| {
-            let reader =
-                self.view.table.map(|id| threads.spawn(move || Table::open(repository, id)));
-            deltas::read(self, repository, context);
-            reader.map(|reader| reader.join().expect("reading a filter does not panic"))
+            let is_believed = self.view.trusted.is_none() && !self.view.signed_only;
+            let table = self.view.table.filter(|_| is_believed);
+            let reader = table.map(|id| beside(threads, move || Table::open(repository, id)));
+            if !self.view.signed_only {
+                deltas::read(self, repository, context);
+            }
+            reader.map(Beside::join)
         });
         match table? {
             Ok(found) => {

@@ -13,13 +13,13 @@ const MAX_LISTED: usize = 3000;
 
 /// The manifests that a save under `key` most likely shares chunks with: its
 /// own, if there is one, else those of the scope whose keys have the most in
-/// common with it, and of these the newest. A damaged one is left out with a
-/// warning.
+/// common with it, and of these the newest; and in each of the other scopes that of
+/// the same key, or else the nearest. A damaged one is left out with a warning.
 pub(crate) fn near_manifests(
     repository: &Repository,
     own: Result<Option<StoredManifest>, Error>,
-    scope: &Scope,
-    key: &Key,
+    (scope, key): (&Scope, &Key),
+    fallbacks: &[Scope],
     context: Context<'_>,
 ) -> Result<(Option<StoredManifest>, Vec<StoredManifest>), Error> {
     match own {
@@ -28,13 +28,25 @@ pub(crate) fn near_manifests(
         Err(error) if is_passed_over(&error) => warn(context, &error),
         Err(error) => return Err(error),
     }
-    let mut near = vec![];
-    for found in nearest_keys(repository, scope, key, NEAR_MANIFESTS)? {
-        match repository.manifest(scope, &found.key) {
-            Ok(stored) => near.extend(stored),
-            Err(error) if is_passed_over(&error) => warn(context, &error),
-            Err(error) => return Err(error),
+    let read = |scope: &Scope, key: &Key| match repository.manifest(scope, key) {
+        Err(error) if is_passed_over(&error) => {
+            warn(context, &error);
+            Ok(None)
         }
+        result => result,
+    };
+    let mut near = vec![];
+    for found in nearest_keys(repository, &[scope], key, NEAR_MANIFESTS)? {
+        near.extend(read(scope, &found.key)?);
+    }
+    for fallback in fallbacks {
+        let same = read(fallback, key)?;
+        if same.is_none() {
+            for found in nearest_keys(repository, &[fallback], key, NEAR_MANIFESTS)? {
+                near.extend(read(fallback, &found.key)?);
+            }
+        }
+        near.extend(same);
     }
     Ok((None, near))
 }
@@ -44,18 +56,21 @@ fn is_passed_over(error: &Error) -> bool {
     error.is_unreadable() || matches!(error, Error::Distrusted { .. })
 }
 
-/// So many of the scope's manifests whose keys have the most in common with this one,
+/// So many of the scopes' manifests whose keys have the most in common with this one,
 /// which is not among them: the nearest first, and of those as near, the newest.
 ///
 /// # Errors
 /// Those of the store.
 pub fn nearest_keys(
     repository: &Repository,
-    scope: &Scope,
+    scopes: &[&Scope],
     key: &Key,
     limit: usize,
 ) -> Result<Vec<ListedManifest>, Error> {
-    let mut candidates = repository.list_some_manifests(scope, MAX_LISTED)?;
+    let mut candidates = vec![];
+    for scope in scopes {
+        candidates.extend(repository.list_some_manifests(scope, MAX_LISTED)?);
+    }
     candidates.retain(|found| found.key != *key);
     candidates.sort_by_key(|found| std::cmp::Reverse(nearness(found, key)));
     candidates.truncate(limit);

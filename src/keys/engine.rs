@@ -14,7 +14,7 @@ use super::failure::{KeyError, Mistake};
 use super::functions::{self, Refusal};
 use super::names;
 use super::slug::slug;
-use super::split::{Piece, Role, Word, split, words};
+use super::split::{Piece, Role, Word, multiplication, split, words};
 use super::{FilesHash, Part, Rendered, Surroundings, calendar};
 
 /// Renders templates.
@@ -40,7 +40,10 @@ impl Engine {
         environment.set_debug(true);
         environment.add_filter("default", filters::default);
         environment.add_filter("lower", filters::lower);
-        environment.add_filter("replace", filters::replace);
+        let heard = Arc::clone(&notes);
+        environment.add_filter("replace", move |text: String, from: String, to: String| {
+            functions::replace(&text, &from, &to).map_err(|refusal| refuse(&heard, refusal))
+        });
         environment.add_filter("slug", |text: String| slug(&text));
         environment.add_filter("trim", filters::trim);
         environment.add_filter("upper", filters::upper);
@@ -124,6 +127,11 @@ impl Engine {
                 let mistake = Mistake::new(at(&word.range), misnomer.why).hint(misnomer.hint);
                 return Err(mistake.of(template));
             }
+        }
+        if let Some(at) = multiplication(source) {
+            let why = "a key template multiplies nothing";
+            let mistake = Mistake::new(start + at..start + at + 1, why);
+            return Err(mistake.hint("a glob stands in quotes; `~` joins texts").of(template));
         }
         let from_engine = |error: &minijinja::Error| {
             let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
@@ -456,6 +464,26 @@ mod tests {
                 "hint: did you mean os?",
             ],
         );
+    }
+
+    /// Found by fuzzing: both filled memory.
+    #[test]
+    fn no_template_makes_texts_that_no_key_has() {
+        check_error(
+            "{{ 'a' * 99999999 }}",
+            &[
+                "a key template multiplies nothing",
+                "  {{ 'a' * 99999999 }}",
+                "         ^",
+                "hint: a glob stands in quotes; `~` joins texts",
+            ],
+        );
+        check("{{ 'a*' | replace('*', 'b**') }}", "ab**");
+        let template = format!("{{{{ 'a'{} }}}}", " | replace('a', 'aaaaaaaaaa')".repeat(30));
+        let root = repository(HASH);
+        let refused = rendered(&engine(root.path(), &[]), &template).unwrap_err();
+        assert!(refused.starts_with("what replace() gives is too long"), "{refused}");
+        assert!(refused.ends_with("hint: a key has at most 512 bytes"), "{refused}");
     }
 
     #[test]

@@ -49,11 +49,11 @@ pub(super) struct Mistake {
 impl Mistake {
     /// What is wrong with these bytes of the template.
     pub(super) fn new(range: Range<usize>, why: impl Into<String>) -> Self {
-        Self { range, why: why.into(), hint: None }
+        Self { range, why: shown(&why.into()), hint: None }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { hint: Some(shown(&hint.into())), ..self }
     }
 
     /// The error that it makes of this template.
@@ -70,6 +70,11 @@ impl Mistake {
     pub(super) fn range(&self) -> Range<usize> {
         self.range.clone()
     }
+}
+
+/// A message as it may be printed: what it repeats of a template moves no cursor.
+fn shown(text: &str) -> String {
+    larder::relpath::display(text.as_bytes()).into_owned()
 }
 
 /// A template with a mistake.

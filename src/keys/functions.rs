@@ -20,6 +20,9 @@ const HASH_LEN: usize = 16;
 /// hash does not have.
 const HASH_LENS: std::ops::RangeInclusive<usize> = 8..=64;
 
+/// Bytes that the filter `replace` may put into a text: many times what a key has.
+const MAX_REPLACED: usize = 64 << 10;
+
 /// Why an expression has no value.
 pub(super) enum Refusal {
     Says { why: String, hint: Option<String> },
@@ -58,6 +61,17 @@ pub(super) fn variable(
         why: format!("the environment variable {name} is no text"),
         hint: None,
     })
+}
+
+/// The filter `replace`. The engine's own would make a text ten times as long at each of
+/// ten uses, until memory ends.
+pub(super) fn replace(text: &str, from: &str, to: &str) -> Result<String, Refusal> {
+    let grown = text.matches(from).count().saturating_mul(to.len());
+    if grown > MAX_REPLACED {
+        let why = "what replace() gives is too long";
+        return Err(Refusal::new(why, "a key has at most 512 bytes"));
+    }
+    Ok(text.replace(from, to))
 }
 
 /// The function `hash()`.

@@ -16,6 +16,8 @@ mod engine;
 mod failure;
 mod files;
 mod functions;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod names;
 mod slug;
 mod split;

@@ -114,6 +114,13 @@ fn mask(source: &str) -> (String, Option<usize>) {
     (masked, open.map(|(_, at)| at))
 }
 
+/// Where an expression multiplies: the engine would make texts and lists of a gigabyte
+/// of a few letters.
+pub(super) fn multiplication(source: &str) -> Option<usize> {
+    let (masked, _) = mask(source);
+    masked.find('*')
+}
+
 /// What a word of an expression is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {

@@ -29,6 +29,9 @@ impl Command {
 pub(crate) struct Done {
     pub(crate) command: Command,
     pub(crate) caches: Vec<Cache>,
+    /// Whether keys were looked for in several scopes, so that the one that had them is
+    /// worth a word.
+    pub(crate) tells_scopes: bool,
     /// How long all of it took.
     pub(crate) took: Duration,
 }
@@ -91,6 +94,8 @@ pub(crate) struct Found {
     pub(crate) kind: Kind,
     /// The key that was found.
     pub(crate) key: Option<String>,
+    /// The scope that it was found in.
+    pub(crate) scope: Option<String>,
 }
 
 /// What a restore moved, and what it did not have to, in bytes.
@@ -126,6 +131,7 @@ impl From<&RestoreReport> for Fact {
             found: Found {
                 kind: report.hit.into(),
                 key: report.key.as_ref().map(ToString::to_string),
+                scope: report.scope.as_ref().map(ToString::to_string),
             },
             amounts: Amounts {
                 files: report.raw_bytes,

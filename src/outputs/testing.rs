@@ -16,7 +16,11 @@ pub(super) fn restored(caches: &[Sought<'_>]) -> Done {
         name: name.map(str::to_owned),
         key: (*key).to_owned(),
         fact: found.map(|(kind, key)| Fact::Restored {
-            found: Found { kind, key: (kind > Kind::Miss).then(|| key.to_owned()) },
+            found: Found {
+                kind,
+                key: (kind > Kind::Miss).then(|| key.to_owned()),
+                scope: (kind > Kind::Miss).then(|| "org/app".to_owned()),
+            },
             amounts: match kind {
                 Kind::Failed | Kind::Miss => Amounts::default(),
                 Kind::Prefix | Kind::Exact => {
@@ -26,7 +30,7 @@ pub(super) fn restored(caches: &[Sought<'_>]) -> Done {
         }),
         took: TOOK,
     });
-    Done { command: Command::Restore, caches: caches.collect(), took: ALL_TOOK }
+    done(Command::Restore, caches.collect())
 }
 
 /// A save of caches: name, key, and whether it went well.
@@ -44,5 +48,9 @@ pub(super) fn saved(caches: &[(&str, &str, bool)]) -> Done {
         fact: is_saved.then_some(Fact::Saved(saved)),
         took: TOOK,
     });
-    Done { command: Command::Save, caches: caches.collect(), took: ALL_TOOK }
+    done(Command::Save, caches.collect())
+}
+
+fn done(command: Command, caches: Vec<Cache>) -> Done {
+    Done { command, caches, tells_scopes: false, took: ALL_TOOK }
 }

@@ -78,8 +78,10 @@ impl Done {
     }
 
     fn of(&self, cache: &Cache) -> Vec<Value> {
-        let Found { kind, key } = cache.found();
-        let keys = Some((cache.key.as_str(), key.unwrap_or_default()));
+        let Found { kind, key, scope } = cache.found();
+        let scope = self.tells_scopes.then(|| scope.unwrap_or_default());
+        let matched = (key.unwrap_or_default(), scope);
+        let keys = Some((cache.key.as_str(), matched));
         match self.command {
             Command::Save => saved(cache.saved(), Some(&cache.key), cache.took),
             Command::Lookup => found(kind, keys),
@@ -92,14 +94,17 @@ impl Done {
     }
 }
 
-fn found(kind: Kind, keys: Option<(&str, String)>) -> Vec<Value> {
+/// How a key was found; of one cache also the key that was looked for first, and key and
+/// scope that were found.
+fn found(kind: Kind, keys: Option<(&str, (String, Option<String>))>) -> Vec<Value> {
     let mut values = vec![
         Value::deciding("cache-hit", &(kind == Kind::Exact)),
         Value::deciding("cache-hit-kind", kind.name()),
     ];
-    if let Some((primary, matched)) = keys {
+    if let Some((primary, (key, scope))) = keys {
         values.push(Value::new("cache-primary-key", primary));
-        values.push(Value::deciding("cache-matched-key", &matched));
+        values.push(Value::deciding("cache-matched-key", &key));
+        values.extend(scope.map(|scope| Value::new("cache-matched-scope", &scope)));
     }
     values
 }
@@ -233,5 +238,18 @@ mod tests {
         let mut done = restored(&[(None, "k", None)]);
         done.command = Command::Lookup;
         assert_eq!(done.values(Names::Environment, Extent::All).len(), 4);
+    }
+
+    #[test]
+    fn the_scope_is_told_where_there_are_several() {
+        let mut done = restored(&[(None, "npm-2", Some((Kind::Prefix, "npm-1")))]);
+        (done.command, done.tells_scopes) = (Command::Lookup, true);
+        insta::assert_snapshot!(shown(&done, Names::Environment, Extent::Totals), @"
+        CACHE_HIT=false
+        CACHE_HIT_KIND=prefix
+        CACHE_PRIMARY_KEY=npm-2
+        CACHE_MATCHED_KEY=npm-1
+        CACHE_MATCHED_SCOPE=org/app
+        ");
     }
 }

@@ -11,6 +11,8 @@
 mod assets;
 mod drone;
 mod environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod invalid;
 mod order;
 mod server;

@@ -123,8 +123,9 @@ pub(crate) fn check_unknown(
             // A secret, or who knows what.
             _ => "***".to_owned(),
         };
-        let unknown =
-            InvalidSetting::Unknown { variable: variable.to_owned(), value, known: settings };
+        // Names of variables can be anything, too.
+        let variable = larder::relpath::display(variable.as_bytes()).into_owned();
+        let unknown = InvalidSetting::Unknown { variable, value, known: settings };
         if environment.variable("LARDER_PLUGIN_UNKNOWN") != Some("warn") {
             return Err(unknown);
         }

@@ -21,6 +21,7 @@ use crate::store::{
     MAX_BATCH, Object, ObjectKey, ObjectMeta, PutMode, Store, StoreError, Version, list_each,
 };
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 pub use access::Access;
 pub use gc::{Refreshed, Removal, StoredState};
 
@@ -80,6 +81,10 @@ pub struct ListedPack {
 pub struct ListedDelta {
     /// The epoch that its name says.
     pub epoch: u64,
+    /// The scope of the save that left it, by its name.
+    pub scope: Scope,
+    /// Its id, which tells its age among those of its epoch.
+    pub id: DeltaId,
     /// Bytes of the delta itself.
     pub len: u64,
     /// Its object.
@@ -158,9 +163,9 @@ impl Repository {
         // Not to be used before the marker says that it may.
         let ahead = Self { store, keys };
         let (opened, manifest) = std::thread::scope(|threads| {
-            let manifest = threads.spawn(|| ahead.manifest(scope, key));
+            let manifest = beside(threads, || ahead.manifest(scope, key));
             let opened = Self::open(access);
-            (opened, manifest.join().expect("reading a manifest does not panic"))
+            (opened, manifest.join())
         });
         Ok(opened?.map(|repository| (repository, manifest)))
     }
@@ -187,8 +192,10 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`Repository::open`] and [`Repository::create`].
-    pub fn mend_marker(store: Arc<dyn Store>) -> Result<bool, Error> {
-        let unreadable = match Self::open(Arc::clone(&store)) {
+    pub fn mend_marker(access: impl Into<Access>) -> Result<bool, Error> {
+        let access = access.into();
+        let store = Arc::clone(&access.store);
+        let unreadable = match Self::open(access.clone()) {
             Ok(Some(_)) => return Ok(false),
             Ok(None) => None,
             Err(Error::Marker { source: source @ MarkerError::Unreadable(_), location }) => {
@@ -206,15 +213,15 @@ impl Repository {
             (None, _) => PutMode::Create,
         };
         check_place(&*store, &there, false)?;
-        Self::put_marker(store.into(), mode).map(|_| true)
+        Self::put_marker(access, mode).map(|_| true)
     }
 
     /// A cache of a store that has lost its marker, if the place is one.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn has_lost_marker(store: &dyn Store) -> Result<Option<ObjectKey>, Error> {
-        let there = store.list(Layout::manifests(), None, 1)?.objects;
+    pub fn has_lost_marker(access: &Access) -> Result<Option<ObjectKey>, Error> {
+        let there = access.store.list(Layout::manifests(), None, 1)?.objects;
         Ok(there.into_iter().find_map(listed_manifest).map(|found| found.object))
     }
 
@@ -414,27 +421,27 @@ impl Repository {
         Ok(())
     }
 
-    /// Tells every saver of the store about new chunks.
+    /// Tells every saver of the store about new chunks of a save in this scope.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn put_delta(&self, delta: &IndexDelta) -> Result<u64, Error> {
+    pub fn put_delta(&self, scope: &Scope, delta: &IndexDelta) -> Result<u64, Error> {
         let bytes = Bytes::from(delta.encode());
         let len = bytes.len() as u64;
-        let object = Layout::delta(delta.epoch, DeltaId::generate());
+        let object = Layout::delta(delta.epoch, scope, DeltaId::generate());
         self.store.put(&object, bytes, PutMode::Create)?;
         Ok(len)
     }
 
-    /// The index deltas of this and later epochs, the oldest first.
+    /// The index deltas of this and later epochs, the oldest epoch first.
     ///
     /// # Errors
     /// Those of the store.
     pub fn list_deltas(&self, since: u64) -> Result<Vec<ListedDelta>, Error> {
         let after = (since > 0).then(|| Layout::before_deltas_of(since));
         let listed = |object: ObjectMeta| {
-            let (epoch, _) = Layout::parse_delta(&object.key)?;
-            Some(ListedDelta { epoch, len: object.len, object: object.key })
+            let (epoch, scope, id) = Layout::parse_delta(&object.key)?;
+            Some(ListedDelta { epoch, scope, id, len: object.len, object: object.key })
         };
         Ok(self.list_as(Layout::deltas(), after, listed)?)
     }
@@ -490,10 +497,10 @@ impl Repository {
         std::thread::scope(|threads| {
             let listing: Vec<_> = ranges
                 .into_iter()
-                .map(|range| threads.spawn(|| self.list_packs_between(range)))
+                .map(|range| beside(threads, || self.list_packs_between(range)))
                 .collect();
             for listed in listing {
-                packs.extend(listed.join().expect("listing packs does not panic")?);
+                packs.extend(listed.join()?);
             }
             Ok(packs)
         })
@@ -547,7 +554,7 @@ fn check_place(store: &dyn Store, there: &[ObjectMeta], has_marker: bool) -> Res
 fn was_flushed(key: &ObjectKey) -> bool {
     *key == Layout::gc_marks()
         || Layout::parse_table(key).is_some()
-        || Layout::parse_delta(key).is_some_and(|(epoch, _)| epoch > 0)
+        || Layout::parse_delta(key).is_some_and(|(epoch, ..)| epoch > 0)
 }
 
 /// After which key the listing of packs goes on, and before which it ends.

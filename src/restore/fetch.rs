@@ -25,6 +25,7 @@ use crate::progress::{Context, Phase};
 use crate::repository::Repository;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::lock;
+use crate::threads::beside;
 use crate::tier::{Entry, Tier};
 use crate::workers;
 
@@ -183,7 +184,7 @@ impl<'w> Fetcher<'_, 'w> {
         // that spawn them: this order, because they spawn until they end.
         rayon::in_place_scope(|tasks| {
             std::thread::scope(|threads| {
-                threads.spawn(|| {
+                beside(threads, || {
                     workers::for_each(READERS, batches, |batch| {
                         self.read(batch, &tier_budget, tasks);
                     });

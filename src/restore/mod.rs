@@ -27,6 +27,7 @@ use crate::records::Records;
 use crate::relpath::RelPath;
 use crate::repository::{Access, ListedManifest, REFRESH_AFTER, Repository, StoredManifest};
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 use crate::tier::Tier;
 
 /// What to restore, and where to.
@@ -34,6 +35,9 @@ use crate::tier::Tier;
 pub struct RestoreRequest {
     /// The namespace of the keys.
     pub scope: Scope,
+    /// Other namespaces to look in, in order: for the keys, if the first has none of
+    /// them, then for each prefix, if the first has nothing that begins with it.
+    pub fallback_scopes: Vec<Scope>,
     /// The keys to look for first, in order.
     pub keys: Vec<Key>,
     /// Prefixes of keys to look for then, in order; of each the newest.
@@ -70,6 +74,7 @@ impl RestoreRequest {
     pub fn new(scope: Scope, keys: Vec<Key>, destination: Destination) -> Self {
         Self {
             scope,
+            fallback_scopes: vec![],
             keys,
             restore_keys: vec![],
             destination,
@@ -84,6 +89,22 @@ impl RestoreRequest {
             tier: None,
         }
     }
+
+    /// The namespaces to look in, in order.
+    fn scopes(&self) -> Vec<&Scope> {
+        scopes(&self.scope, &self.fallback_scopes)
+    }
+}
+
+/// A scope and those to look in then, each once.
+pub fn scopes<'a>(own: &'a Scope, fallbacks: &'a [Scope]) -> Vec<&'a Scope> {
+    let mut scopes = vec![own];
+    for scope in fallbacks {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    scopes
 }
 
 /// Where a cache's paths lie on this machine.
@@ -131,6 +152,8 @@ pub struct RestoreReport {
     pub hit: Hit,
     /// The key that was found.
     pub key: Option<Key>,
+    /// The scope that it was found in.
+    pub scope: Option<Scope>,
     /// Regular files restored or found in place, hard links included.
     pub files: u64,
     /// Those of them that were in place, with the right contents.
@@ -161,26 +184,41 @@ pub struct Found {
     pub stored: StoredManifest,
 }
 
-/// Finds the first manifest for keys or, in order, for prefixes of keys.
+/// Finds the first manifest for keys in any of the scopes or, in order, for prefixes
+/// of keys: of each, the newest of the first scope that has one.
+///
+/// A key that is found in another scope goes before a prefix in the first: it is what
+/// was asked for, and what a prefix finds is some other state.
 ///
 /// # Errors
 /// Those of the store; [`Error::Damaged`] if the manifest cannot be read.
 pub fn find(
     repository: &Repository,
-    scope: &Scope,
+    scopes: &[&Scope],
     keys: &[Key],
     restore_keys: &[String],
     context: Context<'_>,
 ) -> Result<Option<Found>, Error> {
-    for key in keys {
+    for (scope, key) in scopes.iter().flat_map(|scope| keys.iter().map(move |key| (scope, key))) {
         if let Some(stored) = trusted(repository.manifest(scope, key), context)? {
             return Ok(Some(Found { hit: Hit::Exact, stored }));
         }
     }
+    find_by_prefix(repository, scopes, restore_keys, context)
+}
+
+fn find_by_prefix(
+    repository: &Repository,
+    scopes: &[&Scope],
+    restore_keys: &[String],
+    context: Context<'_>,
+) -> Result<Option<Found>, Error> {
     for prefix in restore_keys {
-        let listed = repository.list_manifests(scope, prefix)?;
-        if let Some(stored) = newest(repository, listed, context)? {
-            return Ok(Some(Found { hit: Hit::Prefix, stored }));
+        for scope in scopes {
+            let listed = repository.list_manifests(scope, prefix)?;
+            if let Some(stored) = newest(repository, listed, context)? {
+                return Ok(Some(Found { hit: Hit::Prefix, stored }));
+            }
         }
     }
     Ok(None)
@@ -198,7 +236,7 @@ fn newest(
 ) -> Result<Option<StoredManifest>, Error> {
     let mut newest: Option<StoredManifest> = None;
     let mut read = 0;
-    for listed in newest_first(listed) {
+    for listed in newest_first(listed).into_iter().take(MAX_OPENED) {
         let put = StoreTime::from(listed.modified);
         let cannot_be_newer = |stored: &StoredManifest| {
             read >= MAX_READ || put <= stored.manifest.facts.saved.after(SAME_TIME)
@@ -232,6 +270,10 @@ fn trusted(
     }
 }
 
+/// Manifests looked at for a prefix: somebody who is not trusted may have put any number
+/// before the one that is looked for.
+const MAX_OPENED: usize = 100;
+
 /// Manifests read to find the newest for a prefix.
 const MAX_READ: u32 = 4;
 
@@ -246,16 +288,25 @@ fn open_and_find(
     context: Context<'_>,
 ) -> Result<Option<(Repository, Option<Found>)>, Error> {
     let RestoreRequest { scope, keys, restore_keys, .. } = request;
+    let scopes = request.scopes();
     let Some((first, others)) = keys.split_first() else {
         let Some(repository) = Repository::open(access)? else { return Ok(None) };
-        let found = find(&repository, scope, keys, restore_keys, context)?;
+        let found = find(&repository, &scopes, keys, restore_keys, context)?;
         return Ok(Some((repository, found)));
     };
     let opened = Repository::open_with_manifest(access, scope, first)?;
     let Some((repository, manifest)) = opened else { return Ok(None) };
-    let found = match trusted(manifest, context)? {
-        Some(stored) => Some(Found { hit: Hit::Exact, stored }),
-        None => find(&repository, scope, others, restore_keys, context)?,
+    if let Some(stored) = trusted(manifest, context)? {
+        return Ok(Some((repository, Some(Found { hit: Hit::Exact, stored }))));
+    }
+    // The first key is not asked for twice.
+    let found = match find(&repository, &scopes[..1], others, &[], context)? {
+        None => find(&repository, &scopes[1..], keys, &[], context)?,
+        found => found,
+    };
+    let found = match found {
+        None => find_by_prefix(&repository, &scopes, restore_keys, context)?,
+        found => found,
     };
     Ok(Some((repository, found)))
 }
@@ -282,12 +333,13 @@ pub fn restore(
     };
     // A cache that is used is kept: that is told while it is being restored.
     std::thread::scope(|threads| {
-        threads.spawn(|| refresh(&repository, &found.stored, request, context));
+        beside(threads, || refresh(&repository, &found.stored, request, context));
         bring_back(&repository, &found, request, context)
     })
 }
 
-/// Makes now the time of the cache's last use, if that was long ago. Whoever may
+/// Makes now the time of the cache's last use, if that was long ago; in whatever scope
+/// it was found, for a cache that only jobs of other scopes use is used. Whoever may
 /// only read cannot, and need not.
 fn refresh(
     repository: &Repository,
@@ -328,6 +380,7 @@ fn bring_back(
     let mut report = RestoreReport {
         hit: found.hit,
         key: Some(manifest.key.clone()),
+        scope: Some(manifest.scope.clone()),
         files: tree.file_count(),
         files_unchanged: comparison.files_unchanged(&tree),
         files_compared: comparison.files_compared,

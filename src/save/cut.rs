@@ -165,12 +165,13 @@ impl<'a> Cutter<'a> {
         let tier = self.request.tier.as_deref().filter(|_| !dry_run);
         let (contents, uploaded) = std::thread::scope(|threads| {
             let (chunks, uploader) =
-                upload::start(threads, store, dry_run, tier, self.sealed_by, &self.failure);
+                upload::start(threads, store, dry_run, tier, self.sealed_by, &self.failure)?;
             let contents = rayon::in_place_scope(|tasks| {
                 Dispatch::new(&self, chunks, recalled).run(tasks, threads)
             });
-            (contents, uploader.join().expect("the thread that fills packs does not panic"))
-        });
+            let uploaded = uploader.join().expect("the thread that fills packs does not panic");
+            Ok::<_, Error>((contents, uploaded))
+        })?;
         self.context.check()?;
         self.failure.into_result()?;
         let unreadable = self.unreadable.into_inner().unwrap_or_default();

@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 use super::cut::{Cutter, Event, Piece, tell};
 use crate::ids::ChunkId;
 use crate::index::{KnownChunks, Presence};
+use crate::threads::beside;
 
 /// What waits for the index.
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl Lookup {
     ) {
         self.is_running = true;
         let events = events.clone();
-        threads.spawn(move || {
+        beside(threads, move || {
             cutter.known.load(cutter.repository, cutter.context);
             tell(&events, Event::LookedUp);
         });
@@ -77,7 +78,7 @@ impl Lookup {
         }
         self.is_running = true;
         let (batch, events) = (std::mem::take(&mut self.unknown), events.clone());
-        threads.spawn(move || {
+        beside(threads, move || {
             if let Some(repository) = cutter.repository {
                 cutter.known.look_up(&batch, nothing_else, repository, cutter.context);
             }
@@ -431,10 +432,10 @@ mod tests {
         // Those of epochs to come are not relied on, nor those that were moved.
         let case = pristine.again();
         let first = case.repository.list_deltas(0).unwrap().remove(0);
-        let (_, id) = Layout::parse_delta(&first.object).unwrap();
+        let (_, scope, id) = Layout::parse_delta(&first.object).unwrap();
         let body = case.store.get(&first.object, u64::MAX).unwrap().body;
-        case.store.put(&Layout::delta(2, id), body.clone(), PutMode::Create).unwrap();
-        case.store.put(&Layout::delta(3, id), body, PutMode::Create).unwrap();
+        case.store.put(&Layout::delta(2, &scope, id), body.clone(), PutMode::Create).unwrap();
+        case.store.put(&Layout::delta(3, &scope, id), body, PutMode::Create).unwrap();
         let (report, calls) = case.save_all(at(2));
         assert_eq!((report.reused_chunks, count(&calls, Operation::Get, "index/")), (0, 1));
         assert_eq!(case.warned(), 1);

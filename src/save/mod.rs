@@ -30,7 +30,9 @@ use crate::progress::{Context, Phase, Warning};
 use crate::records::Records;
 use crate::repository::{Access, REFRESH_AFTER, StoredManifest};
 use crate::store_time::StoreTime;
+use crate::threads::beside;
 use crate::tier::Tier;
+use crate::trust::TrustedScopes;
 pub use copy::{Copied, CopyRequest, copy, find_whole};
 use open::{Near, is_there, open_and_read_near};
 use publish::{publish, refresh};
@@ -46,6 +48,12 @@ pub struct SaveRequest {
     pub scope: Scope,
     /// The name to save under.
     pub key: Key,
+    /// Other scopes whose caches are looked at for chunks, before the index is: those
+    /// that the job restores from.
+    pub fallback_scopes: Vec<Scope>,
+    /// Scopes whose savers believe only each other as to which chunks the store has. A
+    /// save of any other scope believes everybody.
+    pub trusted_scopes: TrustedScopes,
     /// What to save: sorted, not overlapping.
     pub sources: Vec<WalkSource>,
     /// What to record of it.
@@ -89,6 +97,8 @@ impl SaveRequest {
         Self {
             scope,
             key,
+            fallback_scopes: vec![],
+            trusted_scopes: TrustedScopes::default(),
             sources,
             walk: WalkOptions::default(),
             level: compression::DEFAULT_LEVEL,
@@ -104,6 +114,11 @@ impl SaveRequest {
             records: None,
             tier: None,
         }
+    }
+
+    /// The only scopes that this save believes; `None`: all.
+    fn believed(&self) -> Option<&TrustedScopes> {
+        self.trusted_scopes.believed_in(&self.scope)
     }
 }
 
@@ -192,15 +207,15 @@ fn save_once(
     // The store is opened and the nearest manifests come over the network, and
     // the records from another disk, while the mounts are walked.
     let (walked, near, records) = std::thread::scope(|scope| {
-        let near = scope.spawn(|| open_and_read_near(access, request, context));
-        let records = scope.spawn(|| {
+        let near = beside(scope, || open_and_read_near(access, request, context));
+        let records = beside(scope, || {
             let locations = sources.iter().map(|source| source.location.as_path());
             request.records.as_ref().map(|records| records.read_all(locations)).unwrap_or_default()
         });
         context.progress.begin(Phase::Walk, 0, 0);
         let walked = files::walk(sources, &request.walk, context.stop);
-        let near = near.join().expect("reading manifests does not panic");
-        let mut records = records.join().expect("reading records does not panic");
+        let near = near.join();
+        let mut records = records.join();
         // One that names chunks by another key knows of no chunk that this save makes.
         records.retain(|_, record| record.sealed_by == sealing.key());
         (walked, near, records)
@@ -210,7 +225,8 @@ fn save_once(
     report_left_out(&mut walked, request, context)?;
 
     let known = if request.reuse {
-        KnownChunks::of(own.iter().chain(&near), view.for_index())
+        let view = view.for_index(request.believed(), access.keys.requires_signature());
+        KnownChunks::of(own.iter().chain(&near), view)
     } else {
         KnownChunks::nothing()
     };

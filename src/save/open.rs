@@ -3,16 +3,33 @@
 use super::SaveRequest;
 use super::settle::View;
 use crate::error::Error;
+use crate::ids::Scope;
 use crate::index::near_manifests;
 use crate::progress::Context;
 use crate::repository::{Access, Repository, StoredManifest};
 
-/// Whether the key exists.
+/// Whether the key exists, and counts.
 pub(super) fn is_there(access: &Access, request: &SaveRequest) -> Result<bool, Error> {
     match Repository::open(access.clone())? {
+        Some(repository) if access.keys.demand_anything() => {
+            match repository.manifest(&request.scope, &request.key) {
+                Err(Error::Distrusted { .. }) => Ok(false),
+                found => Ok(found?.is_some()),
+            }
+        }
         Some(repository) => repository.has_manifest(&request.scope, &request.key),
         None => Ok(false),
     }
+}
+
+/// The other scopes whose manifests tell what the store has: those that the save's
+/// own scope believes.
+fn fallbacks(request: &SaveRequest) -> Vec<Scope> {
+    let believed = request.believed();
+    let is_believed = |scope: &&Scope| {
+        **scope != request.scope && believed.is_none_or(|trusted| trusted.has(scope))
+    };
+    request.fallback_scopes.iter().filter(is_believed).cloned().collect()
 }
 
 /// A store, and what its manifests tell of the chunks that it has.
@@ -51,7 +68,7 @@ pub(super) fn open_and_read_near(
     // After the manifest of the key, which may be what this save relies on.
     let state = repository.gc_state()?.state;
     let (own, near) = if request.reuse {
-        near_manifests(&repository, own, scope, key, context)?
+        near_manifests(&repository, own, (scope, key), &fallbacks(request), context)?
     } else {
         (None, vec![])
     };

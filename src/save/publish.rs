@@ -7,6 +7,7 @@ use crate::format::{IndexDelta, Manifest};
 use crate::progress::{Context, Warning};
 use crate::repository::{Refreshed, Repository, StoredManifest};
 use crate::store::PutMode;
+use crate::threads::beside;
 use crate::upload::Uploaded;
 
 /// Makes the cache visible, and tells others of its new chunks. Gives the
@@ -21,12 +22,13 @@ pub(super) fn publish(
     let epoch = manifest.facts.epoch;
     // After the manifest: other savers learn only of chunks that a cache has.
     let (delta, settled) = std::thread::scope(|threads| {
-        let delta = threads.spawn(|| match uploaded.chunks.rows() {
+        let delta = beside(threads, || match uploaded.chunks.rows() {
             [] => Ok(0),
-            _ => repository.put_delta(&IndexDelta { epoch, chunks: uploaded.chunks }),
+            _ => repository
+                .put_delta(&manifest.scope, &IndexDelta { epoch, chunks: uploaded.chunks }),
         });
         let settled = is_settled(repository, manifest, context);
-        (delta.join().expect("putting a delta does not panic"), settled)
+        (delta.join(), settled)
     });
     bytes += delta?;
     Ok((bytes, settled?))

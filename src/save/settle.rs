@@ -12,6 +12,7 @@ use crate::ids::PackId;
 use crate::index::IndexView;
 use crate::progress::Context;
 use crate::repository::{Repository, StoredManifest};
+use crate::trust::TrustedScopes;
 use crate::workers;
 
 /// Packs that are asked for at once.
@@ -48,10 +49,15 @@ impl View {
         Ok(Self { state, avoid })
     }
 
-    /// What the index needs to know of it.
-    pub(super) fn for_index(&self) -> IndexView {
+    /// What the index needs to know of it, and of whom the save believes.
+    pub(super) fn for_index(
+        &self,
+        trusted: Option<&TrustedScopes>,
+        signed_only: bool,
+    ) -> IndexView {
         let GcState { epoch, table, .. } = self.state;
-        IndexView { epoch, table, avoid: self.avoid.clone() }
+        let (avoid, trusted) = (self.avoid.clone(), trusted.cloned());
+        IndexView { epoch, table, avoid, trusted, signed_only }
     }
 
     /// Whether what the key has is what is to be saved, and may be relied on (S5).

@@ -90,6 +90,11 @@ impl Keys {
         !self.required.is_empty()
     }
 
+    /// Whether only what a manifest holds says if it is to be relied on.
+    pub fn demand_anything(&self) -> bool {
+        self.encrypts() || self.requires_signature()
+    }
+
     /// The key to sign with.
     pub fn signing(&self) -> Option<&SigningKey> {
         self.signing.as_ref()

@@ -264,6 +264,10 @@ impl InvalidLocation {
                 "tags" => "write name=value pairs, separated by semicolons".into(),
                 "bucket" => "give a bucket's name: letters, digits, dots and hyphens".into(),
                 "prefix" => "use at most 512 bytes without control characters".into(),
+                _ if value.contains(char::is_control) => {
+                    "leave out line ends and other control characters".into()
+                }
+                "external_id" => "leave out line ends and other control characters".into(),
                 "endpoint_url" => "write it as https://host or http://host:port".into(),
                 _ => "write true or false".into(),
             },

@@ -89,8 +89,10 @@ impl Tier {
     pub(crate) fn read(&self, entry: &Entry) -> Option<Vec<u8>> {
         // Should anything but a file lie there by now: no link is followed,
         // and a fifo does not block.
+        let path = self.path(entry.id);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::open(self.path(entry.id), flags, Mode::empty()).ok()?;
+        let file =
+            rustix::io::retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())).ok()?;
         let mut file = File::from(file);
         let len = entry.stored_len as usize;
         let mut stored = vec![0; len];

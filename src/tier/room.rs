@@ -17,6 +17,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FlockOperation;
+use rustix::io::retry_on_intr;
 use ulid::Ulid;
 
 use super::{TEMP_DIR, lock};
@@ -200,7 +201,7 @@ impl Room {
         let began = Instant::now();
         // Where there are no locks, the count may be wrong until the next one.
         while let Err(rustix::io::Errno::WOULDBLOCK) =
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive))
         {
             if began.elapsed() > PATIENCE {
                 return Err(FileError::new("lock", &path, io::ErrorKind::TimedOut));

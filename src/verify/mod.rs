@@ -9,7 +9,7 @@ mod packs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::Error;
-use crate::format::{ChunkTable, Layout, Location};
+use crate::format::{ChunkTable, Layout, Location, Manifest};
 use crate::ids::{ChunkId, Key, PackId, Scope};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::{Access, ListedManifest, Repository};
@@ -70,7 +70,7 @@ impl VerifyReport {
 struct Needed {
     /// By id and offset.
     chunks: HashMap<(ChunkId, u64), Location>,
-    /// The key that manifests say they are encrypted with.
+    /// The key that these are sealed with.
     sealed_by: Option<KeyId>,
     /// Numbers of the manifests that need any of them.
     by: Vec<usize>,
@@ -102,7 +102,7 @@ pub fn verify(
     let access = access.into();
     let Some(repository) = Repository::open(access.clone())? else {
         report.missing_keys.clone_from(&request.keys);
-        if let Some(needed_by) = Repository::has_lost_marker(&*access.store)? {
+        if let Some(needed_by) = Repository::has_lost_marker(&access)? {
             report.problems.push(Error::Missing { object: Layout::marker(), needed_by });
         }
         return Ok(report);
@@ -175,7 +175,10 @@ fn read_manifests(
         context.check()?;
         match repository.manifest(&found.scope, &found.key) {
             Ok(Some(stored)) => {
-                add_needs(&mut needed, &stored.manifest.chunks, stored.manifest.sealed_by, number);
+                {
+                    let Manifest { chunks, sealed_by, .. } = &stored.manifest;
+                    add_needs(&mut needed, chunks, *sealed_by, number);
+                };
                 let epoch = stored.manifest.facts.epoch;
                 if latest.as_ref().is_none_or(|(latest, _)| epoch > *latest) {
                     *latest = Some((epoch, found.object.clone()));
@@ -187,7 +190,6 @@ fn read_manifests(
                 report.problems.push(error);
                 damaged.insert(number);
             }
-            Err(error) if error.is_newer() => report.problems.push(error),
             Err(error @ Error::Distrusted { .. }) => {
                 context.progress.warn(Warning::Distrusted { error: error.to_string() });
                 report.closed += 1;
@@ -195,6 +197,7 @@ fn read_manifests(
                     add_needs(&mut needed, &references.chunks, references.sealed_by, number);
                 }
             }
+            Err(error) if error.is_newer() => report.problems.push(error),
             Err(error) => return Err(error),
         }
     }
@@ -209,8 +212,8 @@ fn add_needs(
 ) {
     for &(id, location) in chunks.rows() {
         let pack = needed.entry(location.pack).or_default();
-        pack.chunks.insert((id, location.offset), location);
         pack.sealed_by = sealed_by;
+        pack.chunks.insert((id, location.offset), location);
         if pack.by.last() != Some(&number) {
             pack.by.push(number);
         }

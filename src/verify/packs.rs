@@ -35,13 +35,21 @@ pub(super) fn check(
     let footer = match repository.pack_footer(pack, len) {
         Ok(footer) => footer,
         Err(error) if error.is_damage() => {
-            let verdict = Verdict { is_bad: true, ..Verdict::of(error) };
+            let mut verdict = Verdict { is_bad: true, ..Verdict::of(error) };
             let Ok(sealing) = repository.keys().sealing_of(needed.sealed_by) else {
                 report.closed_packs += 1;
                 return Ok(verdict);
             };
-            let pack = (&object, len, needed);
-            return check_without_footer(repository, pack, &sealing, verdict, report, context);
+            let read = check_without_footer(
+                repository,
+                (&object, len),
+                needed,
+                &sealing,
+                &mut verdict,
+                context,
+            );
+            report.read_bytes += read?;
+            return Ok(verdict);
         }
         Err(error) if error.is_newer() => return Ok(Verdict::of(error)),
         Err(Error::Store(error)) if error.is_not_found() => return Ok(missing(object)),
@@ -77,12 +85,12 @@ pub(super) fn check(
 /// sound. What is not is no problem of its own.
 fn check_without_footer(
     repository: &Repository,
-    (object, len, needed): (&ObjectKey, u64, &Needed),
+    (object, len): (&ObjectKey, u64),
+    needed: &Needed,
     sealing: &Sealing,
-    mut verdict: Verdict,
-    report: &mut VerifyReport,
+    verdict: &mut Verdict,
     context: Context<'_>,
-) -> Result<Verdict, Error> {
+) -> Result<u64, Error> {
     let mut chunks: Vec<(ChunkId, Location)> = vec![];
     for (&(id, offset), &location) in &needed.chunks {
         if location.end() <= len {
@@ -92,9 +100,9 @@ fn check_without_footer(
         }
     }
     chunks.sort_by_key(|(_, location)| location.offset);
-    report.read_bytes += read_chunks(repository, object, &chunks, sealing, &mut verdict, context)?;
+    let read = read_chunks(repository, object, &chunks, sealing, verdict, context);
     verdict.problems.truncate(1);
-    Ok(verdict)
+    read
 }
 
 fn missing(object: ObjectKey) -> Verdict {

@@ -21,6 +21,8 @@ fn wrong_inputs_fail_the_job() {
         ("larder", "nowhere/larder", "the input larder names no program"),
         ("store", "s3://bucket?nonsense=1", "unknown word \"nonsense\""),
         ("scope", "two\nlines", "invalid scope"),
+        ("fallback-scopes", "main,old", "fallback-scopes has one scope a line, without commas"),
+        ("fallback-scopes", "main\nt\two", "invalid scope"),
         ("key", long.as_str(), "a key has at most 512 bytes"),
         ("key", "two\nlines", "a key has to be one line of plain text"),
         ("restore-keys", "a\tb", "a key has to be one line of plain text"),

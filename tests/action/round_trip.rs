@@ -55,6 +55,21 @@ fn outputs_are_told_once_and_amounts_in_the_summary() {
 }
 
 #[test]
+fn a_pull_request_finds_what_another_scope_has() {
+    let mut job = second_job().input("scope", "pr-1");
+    assert_eq!(job.main().ok().hit(), ("", ""));
+    let mut job = job.next().input("fallback-scopes", " old \norg/repo\n");
+    let main = job.main().ok();
+    assert_eq!(main.hit(), ("true", "npm-1"));
+    assert_eq!(job.tree(), TREE);
+    assert!(said(&job.post().ok(), "npm-1 was found at the start of the job"));
+    let mut job = job.next().input("key", "npm-2").input("restore-keys", "npm-");
+    assert_eq!(job.main().ok().hit(), ("false", "npm-1"));
+    assert!(said(&job.post().ok(), "saved npm-2"));
+    assert_eq!(job.keys(), ["npm-1"], "nothing is saved into the other scope");
+}
+
+#[test]
 fn what_was_found_is_not_saved_again() {
     let mut job = second_job();
     job.main().ok();

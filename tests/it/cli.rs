@@ -328,9 +328,9 @@ fn json_fields() {
         keys(&run.json()).join(" ")
     };
     insta::assert_snapshot!(fields("save --key k tree"), @"already_there chunks command dry_run files files_read key new_chunks new_raw_bytes packs_written raw_bytes requests reused_chunks scope seconds time unchanged uploaded_bytes");
-    insta::assert_snapshot!(fields("restore --key k"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
-    insta::assert_snapshot!(fields("restore --key none"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
-    insta::assert_snapshot!(fields("lookup --key k"), @"hit key requests scope");
+    insta::assert_snapshot!(fields("restore --key k"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes matched_scope raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
+    insta::assert_snapshot!(fields("restore --key none"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes matched_scope raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
+    insta::assert_snapshot!(fields("lookup --key k"), @"hit key matched_scope requests scope");
     insta::assert_snapshot!(fields("list"), @"caches requests");
     insta::assert_snapshot!(fields("show k"), @"chunks created entries files hit key mounts packs pinned raw_bytes saved scope stored_bytes ttl writer");
     insta::assert_snapshot!(fields("show k --files"), @"chunks created entries files hit key mounts packs pinned raw_bytes saved scope stored_bytes tree ttl writer");

@@ -179,6 +179,8 @@ fn flags_win_over_variables_and_these_over_the_file() {
 
     store = file://STORE?sync=never # LARDER_STORE
     scope = org/repo # larder.toml:2
+    fallback-scopes = none # default
+    trusted-scopes = none # default
     local-cache = none # default
     timeout = none # default
     ignore-error = false # default

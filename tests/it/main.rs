@@ -26,3 +26,4 @@ mod secrets;
 mod soak;
 mod support;
 mod tier;
+mod trust;

@@ -18,6 +18,8 @@ mod faults;
 mod http;
 mod pipelines;
 mod plain;
+mod policies;
+mod policy;
 mod proxy;
 mod round_trip;
 // Sandboxes, trees and their judge are those of the tests on directories.

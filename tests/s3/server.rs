@@ -106,6 +106,12 @@ impl Server {
         self.kind != "moto"
     }
 
+    /// Whether it is Ceph's, of which more is known than what all have.
+    #[allow(dead_code, reason = "for tests/s3 alone")]
+    pub(crate) fn is_ceph(&self) -> bool {
+        self.kind == "rgw"
+    }
+
     /// An empty bucket that no other test has.
     pub(crate) fn bucket(&'static self) -> Bucket {
         let name = format!("larder-{}", ulid::Ulid::generate()).to_lowercase();
@@ -216,6 +222,11 @@ impl Bucket {
                 "Resource": [&arn, format!("{arn}/*")],
             }],
         });
+        self.set_policy(&policy);
+    }
+
+    /// Gives the bucket a policy.
+    pub(crate) fn set_policy(&self, policy: &serde_json::Value) {
         let put = self.server.client.put_bucket_policy().bucket(&self.name);
         self.wait(put.policy(policy.to_string()).send()).unwrap();
     }

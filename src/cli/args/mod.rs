@@ -18,6 +18,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use larder::ids::Scope;
 use larder::secrets::PublicKey;
 use larder::store::nearest;
+use larder::trust::ScopePattern;
 
 use super::ci::CiLog;
 use super::log::LogFormat;
@@ -82,6 +83,27 @@ pub(crate) struct Global {
     /// The namespace of keys, usually org/repo [default: default]
     #[arg(long, global = true, env = "LARDER_SCOPE")]
     pub(crate) scope: Option<Scope>,
+
+    /// Another scope to restore from if --scope has nothing; may be given several times
+    #[arg(
+        long = "fallback-scope",
+        global = true,
+        env = "LARDER_FALLBACK_SCOPES",
+        value_name = "SCOPE",
+        value_delimiter = ','
+    )]
+    pub(crate) fallback_scopes: Vec<Scope>,
+
+    /// Scopes whose saves reuse only what saves of these scopes have uploaded; may be given several
+    /// times
+    #[arg(
+        long = "trusted-scope",
+        global = true,
+        env = "LARDER_TRUSTED_SCOPES",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_scopes: Vec<ScopePattern>,
 
     /// Print the result as one JSON object
     #[arg(long, global = true)]
@@ -171,9 +193,11 @@ pub(crate) struct Global {
 
 /// The settings that can stand in a configuration file, too: each with its flag and
 /// its variable.
-const LAYERED: [(&str, &str, &str); 6] = [
+const LAYERED: [(&str, &str, &str); 8] = [
     ("store", "--store", "LARDER_STORE"),
     ("scope", "--scope", "LARDER_SCOPE"),
+    ("fallback_scopes", "--fallback-scope", "LARDER_FALLBACK_SCOPES"),
+    ("trusted_scopes", "--trusted-scope", "LARDER_TRUSTED_SCOPES"),
     ("threads", "--threads", "LARDER_THREADS"),
     ("timeout", "--timeout", "LARDER_TIMEOUT"),
     ("ignore_error", "--ignore-error", "LARDER_IGNORE_ERROR"),

@@ -44,7 +44,7 @@ impl Display {
 
     fn on(screen: Arc<Screen>) -> Self {
         let main = screen.add(None);
-        let ticker = screen.is_log().then(|| Ticker::start(Arc::clone(&screen)));
+        let ticker = screen.is_log().then(|| Ticker::start(Arc::clone(&screen))).flatten();
         Self { screen, main, _ticker: ticker }
     }
 

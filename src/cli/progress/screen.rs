@@ -166,15 +166,17 @@ fn line_of_all(all: &[Figures]) -> String {
 pub(super) struct Ticker(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Ticker {
-    pub(super) fn start(screen: Arc<Screen>) -> Self {
+    /// Nothing, if the system gives no thread for it: then no lines are written.
+    pub(super) fn start(screen: Arc<Screen>) -> Option<Self> {
         let (sender, ended) = bounded(0);
-        let thread = std::thread::spawn(move || {
+        let write = move || {
             while ended.recv_timeout(LINES_EVERY) == Err(RecvTimeoutError::Timeout) {
                 screen.tick(|name, line, fields| log::info(name, line, fields));
             }
             lock(&screen.groups).close();
-        });
-        Self(Some((sender, thread)))
+        };
+        let thread = std::thread::Builder::new().spawn(write).ok()?;
+        Some(Self(Some((sender, thread))))
     }
 }
 

@@ -17,6 +17,17 @@ pub(super) fn open_nofollow(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
+/// Opens a directory to read its names; again, if a signal came in between, which
+/// the standard library does for files alone.
+pub(super) fn read_dir(dir: &Path) -> io::Result<fs::ReadDir> {
+    loop {
+        match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// Fills `buffer` from the file's byte `start` on.
 pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<()> {
     file.read_exact_at(buffer, start)

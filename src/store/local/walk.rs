@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
     /// Reads a directory once.
     fn read_into(&self, names: &mut BTreeSet<String>, dir: &Path, base: &str) -> io::Result<Rest> {
         let before = sys::modified(&fs::metadata(dir)?);
-        for entry in fs::read_dir(dir)? {
+        for entry in sys::read_dir(dir)? {
             let entry = entry?;
             // A name that is not UTF-8 is in no key.
             let Ok(name) = entry.file_name().into_string() else {

@@ -6,6 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::escape::escape;
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -238,18 +240,23 @@ pub(super) fn host(url: &str) -> &str {
     }
 }
 
+/// What stands in a location as it is: nothing that ends a part of it, or that a
+/// terminal would act on.
+const SHOWN: &str = ":=@!,+[] ";
+
 /// The location as it may be shown to anyone: no secret is in it.
 impl fmt::Display for S3Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3://{}", self.bucket)?;
+        // An access point's ARN has a slash.
+        write!(f, "s3://{}", escape(&self.bucket, SHOWN))?;
         if !self.prefix.is_empty() {
-            write!(f, "/{}", self.prefix)?;
+            write!(f, "/{}", escape(&self.prefix, &format!("/{SHOWN}")))?;
         }
         let mut before = '?';
         let mut word = |word: &str, value: &str| -> fmt::Result {
             f.write_char(before)?;
             before = '&';
-            write!(f, "{word}={value}")
+            write!(f, "{word}={}", escape(value, &format!("/{SHOWN}")))
         };
         if let Some(region) = &self.region {
             word("region", region)?;

@@ -125,6 +125,12 @@ const WORDS: [&str; 37] = [
     "use_path_style",
 ];
 
+/// What is never shown, beside [`CREDENTIALS`].
+const SECRETS: [&str; 2] = ["external_id", "sse_customer_key"];
+
+/// The words that are credentials.
+const CREDENTIALS: [&str; 3] = ["access_key_id", "secret_access_key", "session_token"];
+
 /// What STS takes for `DurationSeconds`, whatever the role allows of it.
 const SESSION_LENGTHS: RangeInclusive<Duration> =
     Duration::from_secs(15 * 60)..=Duration::from_secs(12 * 60 * 60);
@@ -196,6 +202,7 @@ impl Words {
         if prefix.chars().any(char::is_control) || prefix.len() > 512 {
             return Err(Self::invalid("prefix", &prefix));
         }
+        self.check_characters()?;
         let session_length = self.session_length()?;
         let defaults = S3Config::new(bucket, prefix);
         let listed = ["manifests_prefix", "blobs_prefix"];
@@ -249,6 +256,17 @@ impl Words {
         })
     }
 
+    /// No value has line ends and the like: they would be in headers, and in what is
+    /// shown. Credentials say more of what they have.
+    fn check_characters(&self) -> Result<(), InvalidLocation> {
+        let is_wrong = |(_, value): &(&&'static str, &String)| value.contains(char::is_control);
+        match self.values.iter().filter(|(word, _)| !CREDENTIALS.contains(word)).find(is_wrong) {
+            None => Ok(()),
+            Some((&word, _)) if SECRETS.contains(&word) => Err(Self::invalid(word, "***")),
+            Some((&word, value)) => Err(Self::invalid(word, value)),
+        }
+    }
+
     /// An endpoint; without a scheme, https is meant.
     fn endpoint(&self) -> Result<Option<String>, InvalidLocation> {
         let Some(url) = self.text("endpoint_url") else { return Ok(None) };
@@ -269,7 +287,7 @@ impl Words {
             return Ok(CredentialSource::Anonymous);
         }
         // They go into headers; and what ends a line was no part of them.
-        for word in ["access_key_id", "secret_access_key", "session_token"] {
+        for word in CREDENTIALS {
             let is_printable = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
             if self.text(word).is_some_and(|text| !is_printable(&text)) {
                 return Err(Self::invalid(word, "***"));
@@ -387,6 +405,33 @@ mod tests {
         assert_eq!(config.mode, CacheMode::Max);
         assert!(config.ignore_error && config.path_style == Some(true));
         assert_eq!(parse("s3://bucket").unwrap(), S3Config::new("bucket", ""));
+    }
+
+    /// Found by fuzzing: what is shown of it was another location, or none.
+    #[test]
+    fn a_location_is_shown_so_that_it_can_be_given() {
+        for (prefix, region) in [("a#b", "r"), ("100%", "a&mode=max"), ("a?b=c", "x:y/z")] {
+            for bucket in ["bucket", "arn:aws:s3:eu-west-1:1:accesspoint/name"] {
+                let words = [("bucket", bucket), ("prefix", prefix), ("region", region)];
+                let config = S3Config::from_words(words).unwrap();
+                assert_eq!(parse(&config.to_string()), Ok(config));
+            }
+        }
+        let plain = parse("s3://bucket/a b/c?endpoint_url=http://host:9000&region=x").unwrap();
+        assert_eq!(plain.to_string(), "s3://bucket/a b/c?region=x&endpoint_url=http://host:9000");
+    }
+
+    /// Found by fuzzing: a region with a NUL was taken, and shown as what is no location.
+    #[test]
+    fn values_have_no_control_characters() {
+        let read = |word, value| S3Config::from_words([("bucket", "bucket"), (word, value)]);
+        let error = read("region", "eu\u{1b}[2J").unwrap_err();
+        assert_eq!(
+            format!("{error}; {}", error.hint().unwrap()),
+            r#""eu\u{1b}[2J" is no value of the parameter "region"; leave out line ends and other control characters"#
+        );
+        let error = read("external_id", "SECRET\n").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("SECRET"), "{error}");
     }
 
     #[test]

@@ -84,13 +84,15 @@ pub(crate) struct Rule {
     which: Which,
     when: When,
     fault: Fault,
+    /// Requests that it leaves alone, whatever else it says.
+    unless: Option<fn(&Head) -> bool>,
     /// Requests that it was about so far.
     seen: usize,
 }
 
 impl Rule {
     pub(crate) fn new(which: Which, when: When, fault: Fault) -> Self {
-        Self { which, when, fault, seen: 0 }
+        Self { which, when, fault, unless: None, seen: 0 }
     }
 
     /// Strikes all requests.
@@ -98,10 +100,17 @@ impl Rule {
         Self::new(Which::default(), When::Always, fault)
     }
 
+    /// Strikes all requests but these.
+    pub(crate) fn unless(is_left: fn(&Head) -> bool, fault: Fault) -> Self {
+        Self { unless: Some(is_left), ..Self::always(fault) }
+    }
+
     /// The fault, if it strikes this request.
     pub(super) fn strike(&mut self, request: &Head) -> Option<Fault> {
         let Which { method, target } = self.which;
-        if !(method.is_empty() || method == request.method()) || !request.target().contains(target)
+        if !(method.is_empty() || method == request.method())
+            || !request.target().contains(target)
+            || self.unless.is_some_and(|is_left| is_left(request))
         {
             return None;
         }
