@@ -43,6 +43,8 @@
 //! `docs/architecture.md` has the map, `docs/format.md` every byte that is kept,
 //! `docs/design.md` the reasons.
 
+// Nothing in it is unsafe; docs/architecture.md lists what is, in tests.
+#![cfg_attr(not(any(test, fuzzing)), forbid(unsafe_code))]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "test data is small"))]
 #![cfg_attr(fuzzing, allow(dead_code, unused_imports, reason = "the program uses the rest"))]
 
