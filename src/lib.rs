@@ -30,7 +30,8 @@
 //!
 //! Lower layers never use higher ones:
 //!
-//! 1. words: [`ids`], [`relpath`], [`store::ObjectKey`], the [`code`]s of errors;
+//! 1. words: [`ids`], [`relpath`], [`harmless`] text, [`store::ObjectKey`], the [`code`]s of
+//!    errors;
 //! 2. formats, bytes in and bytes out: [`mod@format`], [`chunking`];
 //! 3. edges: [`files`], [`store`], [`mounts`], [`records`], [`tier`];
 //! 4. state: [`repository`], the index of known chunks, [`compression`], the
@@ -55,6 +56,7 @@ pub mod error;
 pub mod files;
 pub mod flush;
 pub mod format;
+pub mod harmless;
 pub mod ids;
 mod index;
 pub mod mounts;

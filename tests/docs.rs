@@ -149,7 +149,7 @@ fn every_module_is_on_the_map() {
 
 /// The modules of each layer, the lowest first, as docs/architecture.md has them.
 const LAYERS: [&[&str]; 5] = [
-    &["ids", "relpath", "object_key", "store_time", "size", "sync", "code"],
+    &["ids", "relpath", "object_key", "store_time", "size", "sync", "code", "harmless"],
     &["format", "chunking"],
     &["files", "store", "mounts", "records", "tier"],
     &["error", "progress", "budget", "compression", "workers", "repository", "index", "upload"],

@@ -221,8 +221,12 @@ fn next_warning(warning: &Warning) -> Option<Warning> {
         SkippedUnreadable { .. } => Vanished { path },
         Vanished { .. } => NothingThere { path: "node_modules".into() },
         NothingThere { .. } => LinkAsMount { path: "node_modules".into() },
-        LinkAsMount { .. } => OutOfBounds { path: "~/.bashrc".into() },
-        OutOfBounds { .. } => IgnoredDamage {
+        LinkAsMount { .. } => OutOfBounds { path: "~/.bashrc".into(), more: 0 },
+        OutOfBounds { more: 0, .. } => OutOfBounds { path: "~/.bashrc".into(), more: 20 },
+        OutOfBounds { .. } => OtherRestore { path: "node_modules".into() },
+        OtherRestore { .. } => WithoutPrivileges { bits: 3, attributes: 0 },
+        WithoutPrivileges { attributes: 0, .. } => WithoutPrivileges { bits: 1, attributes: 2 },
+        WithoutPrivileges { .. } => IgnoredDamage {
             error: "the object index/01KA4W6T9QXK7Z3N5B8M2C4D6F is damaged: it is truncated".into(),
         },
         IgnoredDamage { .. } => NotKept {

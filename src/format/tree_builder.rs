@@ -128,7 +128,9 @@ impl TreeBuilder {
             return Err(UNORDERED);
         }
         if depth > MAX_DEPTH || name.len() > MAX_NAME_LEN {
-            return Err(FormatError::Inconsistent("an entry lies too deep, or its name is too long"));
+            return Err(FormatError::Inconsistent(
+                "an entry lies too deep, or its name is too long",
+            ));
         }
         self.open.truncate(depth);
         let (parent, last) = self.open[depth - 1];
