@@ -314,7 +314,9 @@ impl Finish<'_> {
         let stream = self.manifest.stream();
         let sequence: Vec<_> =
             (0..stream.len()).map(|at| (stream.id(at), stream.chunk_len(at))).collect();
-        for (mount, target) in self.tree.mounts().iter().zip(self.targets) {
+        let work = sequence.len() + self.tree.entries().len();
+        let records_at_most = (MOST_RECORDED / work.max(1)).max(1);
+        for (mount, target) in self.tree.mounts().iter().zip(self.targets).take(records_at_most) {
             let (tree, origins) = self.tree.select(|entry| mount.entries.contains(&entry));
             let record = StatRecord {
                 chunking: chunking::parameters(),
@@ -328,6 +330,11 @@ impl Finish<'_> {
         }
     }
 }
+
+/// Entries and chunks that are put into stat records: each mount has one of its own, with
+/// all chunks, and a cache may have many of both. Mounts without one are compared by
+/// reading.
+const MOST_RECORDED: usize = 1 << 26;
 
 /// What failed in the target, where all was as it had to be when it was looked at: other
 /// kinds of entries than there were mean that somebody else is at work there.
