@@ -30,7 +30,8 @@
 //!
 //! Lower layers never use higher ones:
 //!
-//! 1. words: [`ids`], [`relpath`], [`store::ObjectKey`], the [`code`]s of errors;
+//! 1. words: [`ids`], [`relpath`], [`harmless`] text, [`store::ObjectKey`], the [`code`]s of
+//!    errors;
 //! 2. formats, bytes in and bytes out: [`mod@format`], [`chunking`], [`secrets`];
 //! 3. edges: [`files`], [`store`], [`mounts`], [`records`], [`tier`];
 //! 4. state: [`repository`], the index of known chunks, [`compression`], the
@@ -84,6 +85,7 @@ pub mod flush;
 pub mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod harmless;
 pub mod ids;
 mod index;
 pub mod mounts;

@@ -12,8 +12,11 @@ use rayon::prelude::*;
 
 use super::RestoreRequest;
 use super::target::Target;
+use super::write::metadata;
 use crate::error::Error;
-use crate::files::{self, DirCursor, FileError, FileType, WalkOptions, WalkSource, Walked};
+use crate::files::{
+    self, DirCursor, FileError, FileType, Metadata, WalkOptions, WalkSource, Walked,
+};
 use crate::format::{
     EntryIndex, FileData, FileIdentity, Kind, Manifest, Mount, StatRecord, Stream, Tree, align,
     subtree_ends,
@@ -152,7 +155,7 @@ fn walk(
         location: target.location.clone(),
     };
     let options = WalkOptions { exclude: None, owner: request.owner, xattrs: request.xattrs };
-    Ok(files::walk(&[source], &options, context.stop)?)
+    Ok(files::walk_at(target.place(), &source, &options, context.stop)?)
 }
 
 /// One mount and what is at its target.
@@ -244,12 +247,13 @@ impl There<'_> {
 
     fn has_same_metadata(&self, index: EntryIndex, found: EntryIndex) -> bool {
         let there = &self.walked.tree;
-        let (a, b) = (self.tree.entry(index), there.entry(found));
-        let mode_counts = a.kind != Kind::Symlink;
-        (!mode_counts || a.mode == b.mode)
-            && a.mtime == b.mtime
+        let (wanted, found_there) = (metadata(self.tree, index, self.request), there.entry(found));
+        let mode_counts = self.tree.entry(index).kind != Kind::Symlink;
+        let xattrs_there = Metadata { xattrs: there.xattrs(found), ..wanted };
+        (!mode_counts || wanted.has_bits(found_there.mode))
+            && wanted.mtime == found_there.mtime
             && (!self.request.owner || self.tree.owner(index) == there.owner(found))
-            && (!self.request.xattrs || self.tree.xattrs(index) == there.xattrs(found))
+            && (!self.request.xattrs || wanted.wanted_xattrs().eq(xattrs_there.wanted_xattrs()))
     }
 
     /// A directory with contents gives way to something else only if the user
