@@ -33,11 +33,34 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 trap 'exit 130' INT TERM
 
+# Has the compilers write other names for the directories of this machine, which
+# messages of panics and of assertions would name: where the program is built must not
+# show in it. Registries are told by a hash of their address, which mirrors change.
+same_paths() {
+    home=${CARGO_HOME:-$HOME/.cargo}
+    library=$(rustc --print sysroot)/lib/rustlib/src/rust
+    rust=/rustc/$(rustc -vV | sed -n 's/^commit-hash: //p')
+    separator=$(printf '\037')
+    flags=${CARGO_ENCODED_RUSTFLAGS-}
+    [ -n "$flags" ] || flags=$(printf %s "${RUSTFLAGS-}" | tr -s ' ' "$separator")
+    # Of several that match, the last counts.
+    set -- "$home=/cargo" "$library=$rust" "$top=/larder"
+    for registry in "$home"/registry/src/*; do
+        [ ! -d "$registry" ] || set -- "$@" "$registry=/cargo/registry"
+    done
+    for mapping do
+        flags="${flags:+$flags$separator}--remap-path-prefix=$mapping"
+        CFLAGS="${CFLAGS-} -ffile-prefix-map=$mapping"
+    done
+    export CARGO_ENCODED_RUSTFLAGS="$flags" CFLAGS
+}
+
 # Builds the program, with musl where the toolchain has that: then it runs on any
 # Linux. The C library of GNU is not linked statically, although that can be done:
 # such a program still loads the libraries by which names of hosts are looked up, and
 # fails where they are of another version.
 build() {
+    same_paths
     musl=$(uname -m)-unknown-linux-musl
     set -- --release --locked --bin larder
     if [ -d "$(rustc --print target-libdir --target "$musl" 2> /dev/null)" ] &&

@@ -30,7 +30,8 @@
 //!
 //! Lower layers never use higher ones:
 //!
-//! 1. words: [`ids`], [`relpath`], [`store::ObjectKey`], the [`code`]s of errors;
+//! 1. words: [`ids`], [`relpath`], [`harmless`] text, [`store::ObjectKey`], the [`code`]s of
+//!    errors;
 //! 2. formats, bytes in and bytes out: [`mod@format`], [`chunking`], [`secrets`];
 //! 3. edges: [`files`], [`store`], [`mounts`], [`records`], [`tier`];
 //! 4. state: [`repository`], the index of known chunks, [`compression`], the
@@ -43,6 +44,8 @@
 //! `docs/architecture.md` has the map, `docs/format.md` every byte that is kept,
 //! `docs/design.md` the reasons.
 
+// Nothing in it is unsafe; docs/architecture.md lists what is, in tests.
+#![cfg_attr(not(any(test, fuzzing)), forbid(unsafe_code))]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "test data is small"))]
 #![cfg_attr(fuzzing, allow(dead_code, unused_imports, reason = "the program uses the rest"))]
 
@@ -82,6 +85,7 @@ pub mod flush;
 pub mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod harmless;
 pub mod ids;
 mod index;
 pub mod mounts;

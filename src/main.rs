@@ -1,6 +1,9 @@
 //! The `larder` command: parses the command line, runs one command, and turns
 //! its result into output and an exit code.
 
+// Nothing in it is unsafe; docs/architecture.md lists what is, in tests.
+#![forbid(unsafe_code)]
+
 mod assets;
 mod cli;
 mod config;

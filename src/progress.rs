@@ -72,6 +72,21 @@ pub enum Warning {
     OutOfBounds {
         /// The path, as it is recorded.
         path: String,
+        /// How many more there are beside it that are not named one by one.
+        more: u64,
+    },
+    /// Another restore is at work where this one is to write; this one waits for it.
+    OtherRestore {
+        /// Where.
+        #[serde(serialize_with = "as_shown")]
+        path: PathBuf,
+    },
+    /// What was restored may not act in another's name as it did where it was saved.
+    WithoutPrivileges {
+        /// Files and directories without their set-id or sticky bits.
+        bits: u64,
+        /// Entries without attributes that are the system's.
+        attributes: u64,
     },
     /// A cache is passed over, for it is not to be trusted or cannot be opened.
     Distrusted {

@@ -1,6 +1,7 @@
 //! Stat records on this machine: one file per place that was saved or restored.
 
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -34,6 +35,23 @@ impl Records {
     fn path(&self, location: &Path) -> PathBuf {
         let name = blake3::hash(location.as_os_str().as_encoded_bytes()).to_hex();
         self.directory.join(&name.as_str()[..32])
+    }
+
+    /// Takes the lock of a place; `None` if another process, or this one, has it. It is
+    /// free again when the file is dropped.
+    ///
+    /// # Errors
+    /// Those of making the file of the lock, and of file systems without locks.
+    pub(crate) fn try_lock(&self, location: &Path) -> io::Result<Option<File>> {
+        std::fs::create_dir_all(&self.directory)?;
+        let path = self.path(location).with_extension("lock");
+        let file = File::options().create(true).append(true).open(path)?;
+        match file.try_lock() {
+            // Those that were not used for long are removed.
+            Ok(()) => file.set_modified(SystemTime::now()).map(|()| Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// The record of a place, unless there is none that can be relied on.
@@ -109,7 +127,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
         let make = |name: &str, hours| {
-            let file = std::fs::File::create(top.path().join(name)).unwrap();
+            let file = File::create(top.path().join(name)).unwrap();
             file.set_modified(hours_ago(hours)).unwrap();
         };
         make("new.tmp", 0);

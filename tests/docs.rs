@@ -105,6 +105,38 @@ fn every_link_leads_somewhere() {
     }
 }
 
+/// A promise whose test was renamed or removed is none.
+#[test]
+fn every_promise_has_its_test() {
+    let page = read(Path::new("docs/security.md"));
+    let promises =
+        page.lines().filter_map(|line| line.rsplit_once(" | ")).filter_map(|(promise, tests)| {
+            tests.starts_with('`').then_some((promise, tests.trim_end_matches(" |")))
+        });
+    let mut sources = String::new();
+    let mut directories = vec![repository().join("src"), repository().join("tests")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("the directory can be read") {
+            let path = entry.expect("the directory can be read").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&fs::read_to_string(path).expect("sources are text"));
+            }
+        }
+    }
+    let mut count = 0;
+    for (promise, tests) in promises {
+        for test in code(tests) {
+            let is_there = sources.contains(&format!("#[test]\nfn {test}()"))
+                || sources.contains(&format!("#[test]\n    fn {test}()"));
+            assert!(is_there, "no test {test}: {promise}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "the page has lost its promises: {count}");
+}
+
 #[test]
 fn every_link_to_a_section_finds_it() {
     for document in documents() {
@@ -150,7 +182,7 @@ fn every_module_is_on_the_map() {
 
 /// The modules of each layer, the lowest first, as docs/architecture.md has them.
 const LAYERS: [&[&str]; 5] = [
-    &["ids", "relpath", "object_key", "store_time", "size", "sync", "code", "trust"],
+    &["ids", "relpath", "object_key", "store_time", "size", "sync", "code", "trust", "harmless"],
     &["format", "chunking", "secrets"],
     &["files", "store", "mounts", "records", "tier"],
     &[

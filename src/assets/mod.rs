@@ -20,6 +20,7 @@ use larder::files::FileError;
 use larder::ids::{Key, Scope};
 use larder::progress::Context;
 use larder::repository::Access;
+use larder::trust::TrustedScopes;
 
 pub(crate) use check::{CheckReport, Found, check};
 pub(crate) use code_hash::{InvalidGlob, Sources};
@@ -38,6 +39,8 @@ pub(crate) struct Assets<'a> {
     pub(crate) packages: &'a Path,
     pub(crate) access: Access,
     pub(crate) scope: &'a Scope,
+    /// Whom a save of these scopes believes.
+    pub(crate) trusted_scopes: &'a TrustedScopes,
     /// Where every package is kept as an object, too, if it is.
     pub(crate) plain: Option<Plain>,
     pub(crate) context: Context<'a>,

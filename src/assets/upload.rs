@@ -82,6 +82,7 @@ fn request(assets: &Assets<'_>, packages: &Packages, key: Key) -> SaveRequest {
         // Packages of a commit may be deployed years later.
         lifetime: Lifetime::Pinned,
         check_packs: true,
+        trusted_scopes: assets.trusted_scopes.clone(),
         ..SaveRequest::new(assets.scope.clone(), key, vec![source])
     }
 }

@@ -127,6 +127,7 @@ impl Job {
             packages: &self.settings.packages,
             access: session.access(store),
             scope: &session.scope,
+            trusted_scopes: &session.trusted_scopes,
             plain: self.plain(session)?,
             context: session.context(),
         })

@@ -12,7 +12,7 @@ pub(super) fn prepare(global: Global, arguments: &args::Completions) -> Result<P
     let work = move |_: &Session| {
         let mut script = vec![];
         clap_complete::generate(shell, &mut args::command(), "larder", &mut script);
-        output::line(String::from_utf8_lossy(&script).trim_end());
+        output::raw(String::from_utf8_lossy(&script).trim_end());
         Ok(Exit::Success)
     };
     Ok(Prepared {

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use larder::code::Code;
 use larder::error::Error;
+use larder::harmless;
 use larder::secrets::InvalidKey;
 use larder::store::{InvalidLocation, StoreError, StoreErrorKind};
 use larder::tier::InvalidTier;
 
-use super::log;
+use super::{log, output};
 use crate::assets::AssetsFailure;
 use crate::config::ConfigError;
 use crate::keys::KeyError;
@@ -244,8 +245,12 @@ impl Failure {
                     Error::NothingThere(_)
                         | Error::Unreadable(_)
                         | Error::InTheWay { .. }
+                        | Error::OneName { .. }
+                        | Error::Disturbed { .. }
+                        | Error::NoRoom { .. }
                         | Error::NotInCache { .. }
                         | Error::File(_)
+                        | Error::NoThread(_)
                         | Error::Store(StoreError { kind: StoreErrorKind::File(_), .. })
                 ) | Self::NoMount(_)
                     | Self::Assets(_)
@@ -280,7 +285,7 @@ impl Failure {
         }
         if json {
             error["error"] = self.to_string().into();
-            anstream::println!("{error}");
+            output::json(&error);
         }
     }
 
@@ -288,13 +293,15 @@ impl Failure {
         const ERROR: Style = AnsiColor::Red.on_default().bold();
         const WARNING: Style = AnsiColor::Yellow.on_default().bold();
         const HINT: Style = AnsiColor::Cyan.on_default().bold();
+        let text = self.to_string();
+        let text = harmless::text(&text);
         if ignored {
-            anstream::eprintln!("{WARNING}warning:{WARNING:#} {self} (ignored)");
+            anstream::eprintln!("{WARNING}warning:{WARNING:#} {text} (ignored)");
         } else {
-            anstream::eprintln!("{ERROR}error[{}]:{ERROR:#} {self}", self.code());
+            anstream::eprintln!("{ERROR}error[{}]:{ERROR:#} {text}", self.code());
         }
         if let Some(hint) = self.hint() {
-            anstream::eprintln!("{HINT}hint:{HINT:#} {hint}");
+            anstream::eprintln!("{HINT}hint:{HINT:#} {}", harmless::text(&hint));
         }
     }
 }

@@ -88,7 +88,7 @@ fn tell(session: &Session, arguments: &args::Init, draft: &Draft) {
         return;
     }
     if arguments.dry_run {
-        return output::line(draft.text.trim_end());
+        return output::raw(draft.text.trim_end());
     }
     if session.quiet {
         return;

@@ -27,7 +27,7 @@ fn run(session: &Session, arguments: &args::KeyTemplates) -> Result<Exit, Failur
         } else if arguments.explain {
             output::line(explained(rendered).trim_end());
         } else {
-            output::line(&rendered.key);
+            output::raw(&rendered.key);
         }
     }
     Ok(Exit::Success)

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use larder::code::Code;
+use larder::harmless;
 use serde::Serialize;
 
 use super::ci::System;
@@ -97,7 +98,7 @@ fn json(level: Level, cache: Option<&str>, message: String, fields: &impl Serial
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let record = Record { time, level, cache, message, fields };
     let text = serde_json::to_string(&record).expect("messages are plain data");
-    print(&text);
+    print(&harmless::json(&text));
 }
 
 /// Prints a line at once, whoever else prints. Who closed stderr has seen enough:
@@ -110,7 +111,7 @@ fn print(line: &str) {
 pub(super) fn info(cache: Option<&str>, text: impl Display, fields: &Fields) {
     match format() {
         LogFormat::Json => json(Level::Info, cache, text.to_string(), fields),
-        LogFormat::Text => print(&of(cache, text)),
+        LogFormat::Text => print(&harmless::text(&of(cache, text))),
     }
 }
 
@@ -118,7 +119,7 @@ pub(super) fn info(cache: Option<&str>, text: impl Display, fields: &Fields) {
 pub(super) fn warning(cache: Option<&str>, text: impl Display, fields: &impl Serialize) {
     match format() {
         LogFormat::Json => json(Level::Warning, cache, text.to_string(), fields),
-        LogFormat::Text => print(&warning_line(cache, text)),
+        LogFormat::Text => print(&harmless::text(&warning_line(cache, text))),
     }
 }
 
@@ -151,6 +152,7 @@ pub(super) fn failure(is_ignored: bool, text: &str, fields: &serde_json::Value) 
     let code = fields["code"].as_str().map(|code| format!("{code}: ")).unwrap_or_default();
     let hint = fields["hint"].as_str().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     let text = format!("{code}{text}{ignored}{hint}");
+    let text = harmless::text(&text);
     let Some(line) = ci().and_then(|system| system.annotation(!is_ignored, &text)) else {
         return false;
     };

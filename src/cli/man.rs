@@ -18,7 +18,7 @@ pub(super) fn prepare(global: Global, arguments: args::Man) -> Result<Prepared, 
     let work = move |session: &Session| {
         session.done();
         match &arguments.directory {
-            None => output::line(page(whole()).1.trim_end()),
+            None => output::raw(page(whole()).1.trim_end()),
             Some(directory) => write_all(directory)?,
         }
         Ok(Exit::Success)

@@ -231,8 +231,12 @@ fn next_warning(warning: &Warning) -> Option<Warning> {
         SkippedUnreadable { .. } => Vanished { path },
         Vanished { .. } => NothingThere { path: "node_modules".into() },
         NothingThere { .. } => LinkAsMount { path: "node_modules".into() },
-        LinkAsMount { .. } => OutOfBounds { path: "~/.bashrc".into() },
-        OutOfBounds { .. } => Distrusted {
+        LinkAsMount { .. } => OutOfBounds { path: "~/.bashrc".into(), more: 0 },
+        OutOfBounds { more: 0, .. } => OutOfBounds { path: "~/.bashrc".into(), more: 20 },
+        OutOfBounds { .. } => OtherRestore { path: "node_modules".into() },
+        OtherRestore { .. } => WithoutPrivileges { bits: 3, attributes: 0 },
+        WithoutPrivileges { attributes: 0, .. } => WithoutPrivileges { bits: 1, attributes: 2 },
+        WithoutPrivileges { .. } => Distrusted {
             error: "the manifest manifests/default/npm is not to be trusted: it is not signed"
                 .into(),
         },

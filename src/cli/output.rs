@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{DecimalBytes, HumanCount};
+use larder::harmless;
 use larder::store::{Requests, Store as _, WireRequests};
 use serde::Serialize;
 
@@ -133,11 +134,17 @@ pub(super) fn unix(time: SystemTime) -> u64 {
 /// Prints one JSON object on a line of its own.
 pub(super) fn json(value: &impl Serialize) {
     let text = serde_json::to_string(value).expect("reports are plain data");
-    line(text);
+    raw(harmless::json(&text));
 }
 
-/// Prints a line. Who closes stdout early has seen enough: no error.
+/// Prints lines for people, in which names of others do no harm.
 pub(super) fn line(text: impl Display) {
+    raw(harmless::text(&text.to_string()));
+}
+
+/// Prints a line as it is, for programs: what is the user's own. Who closes stdout early
+/// has seen enough: no error.
+pub(super) fn raw(text: impl Display) {
     use std::io::Write;
     let _ = writeln!(anstream::stdout(), "{text}");
 }

@@ -24,7 +24,9 @@ use super::exit::{Exit, Failure};
 use super::session::Session;
 use super::{Prepared, assets, delete, flush, output, outputs, restore, save};
 use crate::outputs::dotenv;
-use crate::plugin::{Environment, Given, InvalidSetting, Log, Order, Saved, System, Task, read};
+use crate::plugin::{
+    Bounds, Environment, Given, InvalidSetting, Log, Order, Saved, System, Task, read,
+};
 
 /// The arguments of a process that was started under the name of a step, as the
 /// asset manager's container starts `check` and `upload`.
@@ -171,8 +173,8 @@ fn run_task(session: &Session, task: &Task, restored: &mut Vec<(Key, Hit)>) -> R
         Task::Clear => {
             delete::carry_out(session, "", None)?;
         }
-        Task::Restore { key, path } => {
-            let hit = bring_back(session, key, path.as_deref());
+        Task::Restore { key, bounds } => {
+            let hit = bring_back(session, key, bounds);
             restored.push((key.clone(), *hit.as_ref().unwrap_or(&Hit::Miss)));
             hit?;
         }
@@ -193,7 +195,7 @@ fn say(session: &Session, text: &str) {
 
 /// Restores a cache. One that cannot be had whole is none: the job goes on
 /// without, as it would on its first run.
-fn bring_back(session: &Session, key: &Key, path: Option<&Path>) -> Result<Hit, Failure> {
+fn bring_back(session: &Session, key: &Key, bounds: &Bounds) -> Result<Hit, Failure> {
     let surroundings = &session.surroundings;
     let destination = Destination::Original {
         working_directory: surroundings.working_directory.clone(),
@@ -201,7 +203,11 @@ fn bring_back(session: &Session, key: &Key, path: Option<&Path>) -> Result<Hit, 
     };
     let mut request = RestoreRequest::new(session.scope.clone(), vec![key.clone()], destination);
     request.fallback_scopes.clone_from(&session.fallback_scopes);
-    request.trusted.extend(path.map(|path| session.selection(path)));
+    request.paths = bounds.paths.iter().map(|path| session.selection(path)).collect();
+    request.paths_are_bounds = true;
+    if bounds.follow {
+        request.trusted.clone_from(&request.paths);
+    }
     request.refresh_after = session.refresh_after();
     request.records = session.records(&args::Record { no_stat_record: false });
     request.tier = session.tier_by_environment()?;

@@ -5,7 +5,7 @@ use larder::relpath::display;
 use larder::repository::Repository;
 use serde_json::{Value, json};
 
-use super::entries::{letter, size};
+use super::entries::{letter, place, size};
 use super::exit::{Exit, Failure};
 use super::log::{self, Fields};
 use super::output::{self, bytes, things};
@@ -37,11 +37,20 @@ pub(super) fn run(session: &Session, arguments: &args::Show) -> Result<Exit, Fai
     Ok(Exit::Success)
 }
 
+/// Pairs that are told; more say no more.
+const MOST_PAIRS: usize = 10;
+
+/// Entries whose names are one where letter case or Unicode form does not count.
+fn same_names(tree: &Tree) -> Vec<[String; 2]> {
+    let pairs = larder::restore::same_names(tree).into_iter().take(MOST_PAIRS);
+    pairs.map(|(first, second)| [place(tree, first), place(tree, second)]).collect()
+}
+
 fn print(manifest: &Manifest, files: bool) {
     let tree = &manifest.tree;
     output::line(format_args!("key       {}", manifest.key));
     output::line(format_args!("scope     {}", manifest.scope));
-    output::line(format_args!("writer    {}", manifest.writer));
+    output::line(format_args!("writer    {}", display(manifest.writer.as_bytes())));
     output::line(format_args!(
         "contents  {}, {}",
         things(tree.file_count(), "file"),
@@ -67,6 +76,9 @@ fn print(manifest: &Manifest, files: bool) {
                 output::line(describe(tree, mount, index));
             }
         }
+    }
+    for [first, second] in same_names(tree) {
+        output::line(format_args!("one name  {first} and {second}, where case does not count"));
     }
 }
 
@@ -112,6 +124,7 @@ fn as_json(manifest: &Manifest, files: bool) -> Value {
         "encryption_key": manifest.sealed_by.map(|key| key.to_string()),
         "signed_by": manifest.signed_by.map(|key| key.to_string()),
         "packs": packs,
+        "same_names": same_names(tree),
     });
     if files {
         let entry = |index: u32| {

@@ -30,12 +30,13 @@ pub(crate) struct Cache {
     pub(crate) check_packs: bool,
     pub(crate) owner: bool,
     pub(crate) xattrs: bool,
+    pub(crate) setuid: bool,
     pub(crate) delete_extra: bool,
 }
 
 impl Cache {
     /// Its settings that are true or false, by their names in the file.
-    pub(crate) fn flags(&self) -> [(&'static str, bool); 7] {
+    pub(crate) fn flags(&self) -> [(&'static str, bool); 8] {
         [
             (rows::IF_ABSENT.name, self.if_absent),
             (rows::ALLOW_MISSING.name, self.allow_missing),
@@ -43,6 +44,7 @@ impl Cache {
             (rows::CHECK_PACKS.name, self.check_packs),
             (rows::OWNER.name, self.owner),
             (rows::XATTRS.name, self.xattrs),
+            (rows::SETUID.name, self.setuid),
             (rows::DELETE_EXTRA.name, self.delete_extra),
         ]
     }
@@ -114,6 +116,7 @@ impl Cache {
             check_packs: flag(&rows::CHECK_PACKS)?,
             owner: flag(&rows::OWNER)?,
             xattrs: flag(&rows::XATTRS)?,
+            setuid: flag(&rows::SETUID)?,
             delete_extra: flag(&rows::DELETE_EXTRA)?,
         })
     }

@@ -53,10 +53,11 @@ pub(super) const SKIP_UNREADABLE: Row = row("skip-unreadable", "true");
 pub(super) const CHECK_PACKS: Row = row("check-packs", "true");
 pub(super) const OWNER: Row = row("owner", "true");
 pub(super) const XATTRS: Row = row("xattrs", "true");
+pub(super) const SETUID: Row = row("setuid", "true");
 pub(super) const DELETE_EXTRA: Row = row("delete-extra", "true");
 
 /// Those of one cache.
-pub(super) const OF_CACHES: [Row; 14] = [
+pub(super) const OF_CACHES: [Row; 15] = [
     KEY,
     RESTORE_KEYS,
     PATHS,
@@ -70,6 +71,7 @@ pub(super) const OF_CACHES: [Row; 14] = [
     CHECK_PACKS,
     OWNER,
     XATTRS,
+    SETUID,
     DELETE_EXTRA,
 ];
 

@@ -46,6 +46,7 @@ skip-unreadable = true
 check-packs = true
 owner = true
 xattrs = true
+setuid = true
 delete-extra = true
 
 [cache.a]

@@ -41,6 +41,7 @@ const EAGAIN: i32 = 11;
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 const ENOENT: i32 = 2;
+const ENOTEMPTY: i32 = 39;
 
 fn pack() -> ObjectKey {
     ObjectKey::new("packs/01/01KA4W6T9QXK7Z3N5B8M2C4D6F").expect("the key is sound")
@@ -104,7 +105,17 @@ fn next(error: &Error) -> Option<Error> {
             why: "it is a symbolic link; larder restores through links only for paths that are \
                   named on the command line or in larder.toml",
         },
-        Error::InTheWay { .. } => Error::FlushOvertaken,
+        Error::InTheWay { .. } => Error::OneName {
+            first: "node_modules/README".into(),
+            second: "node_modules/readme".into(),
+        },
+        Error::OneName { .. } => {
+            Error::Disturbed { path: "node_modules".into(), source: os_error(ENOTEMPTY) }
+        }
+        Error::Disturbed { .. } => {
+            Error::NoRoom { path: "/work/app".into(), needed: 1 << 50, free: 20_000_000_000 }
+        }
+        Error::NoRoom { .. } => Error::FlushOvertaken,
         Error::FlushOvertaken => Error::NotFenced,
         Error::NotFenced => Error::SaveOvertaken(5),
         Error::SaveOvertaken(_) => Error::NoThread(os_error(EAGAIN)),

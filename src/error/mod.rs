@@ -98,6 +98,39 @@ pub enum Error {
         /// Why it is not replaced.
         why: &'static str,
     },
+    /// Two names of the cache are one where it is to be restored.
+    #[error("{} and {} are one name on this file system", shown(first), shown(second))]
+    OneName {
+        /// Where the one would go.
+        first: PathBuf,
+        /// Where the other would go.
+        second: PathBuf,
+    },
+    /// The target changed while it was restored to.
+    #[error(
+        "{} changed while the cache was restored: another restore, or another program, is at \
+         work there ({source})",
+        shown(path)
+    )]
+    Disturbed {
+        /// What changed.
+        path: PathBuf,
+        /// How that showed.
+        source: std::io::Error,
+    },
+    /// What is to be restored is longer than what is free.
+    #[error(
+        "{} has no room for the cache: {needed} bytes are to be written, and {free} are free",
+        shown(path)
+    )]
+    NoRoom {
+        /// A directory on the file system.
+        path: PathBuf,
+        /// Bytes that are to be written.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// Another flush has taken this one's place.
     #[error("another flush of this store has taken over")]
     FlushOvertaken,
@@ -133,7 +166,8 @@ impl Error {
             Self::NothingThere(_) => Code::NothingThere,
             Self::Unreadable(_) => Code::Unreadable,
             Self::NotInCache { .. } => Code::NotInCache,
-            Self::InTheWay { .. } => Code::InTheWay,
+            Self::InTheWay { .. } | Self::OneName { .. } | Self::Disturbed { .. } => Code::InTheWay,
+            Self::NoRoom { .. } => Code::FileSystemFull,
             Self::FlushOvertaken => Code::FlushOvertaken,
             Self::NotFenced => Code::NotFenced,
             Self::SaveOvertaken(_) => Code::SaveOvertaken,
@@ -211,6 +245,12 @@ impl Error {
                 "allow more processes (`ulimit -u`, the container's limit of pids) or memory, or \
                  let fewer run at once"
             }
+            Self::OneName { .. } => {
+                "restore to a file system that tells them apart by `larder restore --to`, or save \
+                 only one of them"
+            }
+            Self::Disturbed { .. } => "let the other one end, and restore again",
+            Self::NoRoom { .. } => "free some space there",
             Self::Interrupted => return None,
         };
         Some(hint.to_owned())

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::error::FileError;
-use super::stat::FileType;
+use super::stat::{FileStat, FileType};
 use super::sys;
 use crate::format::Timestamp;
 
@@ -29,6 +29,7 @@ pub struct StageArea {
     path: PathBuf,
     next: AtomicU32,
     kept_bits: u16,
+    folds_names: bool,
     created: Timestamp,
 }
 
@@ -42,7 +43,10 @@ impl StageArea {
         loop {
             let name = format!("{AREA_PREFIX}{}", ulid::Ulid::generate());
             let parent = parent.try_clone_to_owned().map_err(failed)?;
-            sys::make_dir(parent.as_fd(), name.as_bytes(), 0o700).map_err(failed)?;
+            match sys::make_dir(parent.as_fd(), name.as_bytes(), 0o700) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.map_err(failed)?,
+            }
             // Between the two calls a cleaner may have taken it for stale.
             let dir = match sys::open_dir(parent.as_fd(), name.as_bytes()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -53,7 +57,8 @@ impl StageArea {
             if !(locked && still_there) {
                 continue;
             }
-            let (kept_bits, created) = probe(dir.as_fd()).map_err(failed)?;
+            let (probed, folds_names) = probe_names(dir.as_fd()).map_err(failed)?;
+            check_own(&dir, &probed).map_err(failed)?;
             let path = path.join(&name);
             return Ok(Self {
                 parent,
@@ -61,8 +66,9 @@ impl StageArea {
                 dir,
                 path,
                 next: AtomicU32::new(0),
-                kept_bits,
-                created,
+                kept_bits: probed.mode,
+                folds_names,
+                created: probed.identity.ctime,
             });
         }
     }
@@ -82,6 +88,26 @@ impl StageArea {
         self.next.fetch_add(1, Ordering::Relaxed).to_string().into_bytes()
     }
 
+    /// Whether the file system may take different names for one, as far as two common
+    /// examples tell.
+    pub fn folds_names(&self) -> bool {
+        self.folds_names
+    }
+
+    /// Whether the file system takes these two names for one.
+    ///
+    /// # Errors
+    /// Those of making and removing a file.
+    pub fn is_one_name(&self, first: &[u8], second: &[u8]) -> io::Result<bool> {
+        let directory = self.new_name();
+        sys::make_dir(self.dir.as_fd(), &directory, 0o700)?;
+        let inside = sys::open_dir(self.dir.as_fd(), &directory)?;
+        drop(sys::create_file(inside.as_fd(), first, 0o600)?);
+        let is_one = sys::stat_at(inside.as_fd(), second).is_ok();
+        remove_tree(self.dir.as_fd(), &directory)?;
+        Ok(is_one)
+    }
+
     /// The permission bits that a new file here keeps of those asked for: what
     /// the umask or a default access list leaves.
     pub fn kept_bits(&self) -> u16 {
@@ -98,7 +124,7 @@ impl StageArea {
     /// # Errors
     /// Those of making a file.
     pub fn now(&self) -> io::Result<Timestamp> {
-        Ok(probe(self.dir.as_fd())?.1)
+        Ok(probe(self.dir.as_fd())?.identity.ctime)
     }
 }
 
@@ -111,12 +137,37 @@ impl Drop for StageArea {
 }
 
 /// Makes a file to see which permission bits it keeps and what time it gets.
-fn probe(dir: BorrowedFd<'_>) -> io::Result<(u16, Timestamp)> {
-    const NAME: &[u8] = b"probe";
-    let file = sys::create_file(dir, NAME, 0o777)?;
-    let stat = sys::stat_fd(&file)?;
-    sys::remove_file(dir, NAME)?;
-    Ok((stat.mode, stat.identity.ctime))
+fn probe(dir: BorrowedFd<'_>) -> io::Result<FileStat> {
+    let stat = make_probe(dir)?;
+    sys::remove_file(dir, PROBE.as_bytes())?;
+    Ok(stat)
+}
+
+/// The same, and whether the file system takes other names for the one of that file.
+fn probe_names(dir: BorrowedFd<'_>) -> io::Result<(FileStat, bool)> {
+    let stat = make_probe(dir)?;
+    let others = ["PROB\u{e9}", "probe\u{301}"];
+    let folds_names = others.iter().any(|name| sys::stat_at(dir, name.as_bytes()).is_ok());
+    sys::remove_file(dir, PROBE.as_bytes())?;
+    Ok((stat, folds_names))
+}
+
+/// A name in small letters, of which one can be written in two ways.
+const PROBE: &str = "prob\u{e9}";
+
+fn make_probe(dir: BorrowedFd<'_>) -> io::Result<FileStat> {
+    sys::stat_fd(sys::create_file(dir, PROBE.as_bytes(), 0o777)?)
+}
+
+/// That an area is this process's own: where others may write beside it, somebody can
+/// have put another directory in its place before it was opened, in which he could
+/// change what is staged. What this process makes in its own has the same owner as that,
+/// whatever a file system makes of owners.
+fn check_own(area: &OwnedFd, made: &FileStat) -> io::Result<()> {
+    if sys::stat_fd(area)?.owner.uid == made.owner.uid {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "somebody else changes what is there"))
 }
 
 /// Removes the areas in a directory that no living process holds.
@@ -204,5 +255,33 @@ mod tests {
         remove_stale_areas(dir.as_fd());
         assert!(held.path().exists());
         assert!(!top.path().join(".larder-tmp-left").exists());
+    }
+
+    /// Where others may write beside it, one of them may have swapped the area for a
+    /// directory in which he can change what is staged.
+    #[test]
+    fn an_area_that_somebody_else_made_is_not_used() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can give directories away");
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        let dir = open(top.path());
+        let (made, folds) = probe_names(dir.as_fd()).unwrap();
+        assert!(!folds, "the tests' file system tells names apart");
+        check_own(&dir, &made).unwrap();
+        std::os::unix::fs::chown(top.path(), Some(1234), None).unwrap();
+        assert!(check_own(&dir, &made).is_err());
+    }
+
+    #[test]
+    fn the_file_system_says_which_names_are_one() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = open(top.path());
+        let area = StageArea::create(dir.as_fd(), top.path()).unwrap();
+        assert!(area.is_one_name(b"a", b"a").unwrap());
+        assert!(!area.is_one_name(b"a", b"b").unwrap());
+        assert_eq!(area.is_one_name(b"a", b"A").unwrap(), area.folds_names());
+        assert_eq!(std::fs::read_dir(area.path()).unwrap().count(), 0);
     }
 }

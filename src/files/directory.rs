@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -57,6 +57,12 @@ pub fn look_at(at: At<'_>) -> io::Result<FileStat> {
     sys::stat_at(at.0, at.1)
 }
 
+/// Bytes that are free for this user on the file system of a directory; `None` where it
+/// does not say, or where what it says tells little.
+pub fn free_bytes(directory: BorrowedFd<'_>) -> Option<u64> {
+    sys::free_bytes(directory).ok().flatten()
+}
+
 /// Makes another name for a file.
 ///
 /// # Errors
@@ -85,6 +91,8 @@ pub fn remove(at: At<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of the calls.
-pub fn make_writable(at: At<'_>, mode: u16) -> io::Result<()> {
-    sys::set_mode(sys::open_dir(at.0, at.1)?, mode | 0o700)
+pub fn make_writable(at: At<'_>) -> io::Result<()> {
+    let directory = sys::open_dir(at.0, at.1)?;
+    let mode = sys::stat_fd(&directory)?.mode;
+    sys::set_mode(directory, mode | 0o700)
 }

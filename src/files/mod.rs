@@ -19,8 +19,8 @@ mod write;
 pub use area::{AREA_PREFIX, StageArea, remove_stale_areas};
 pub use cursor::{DirCursor, Places};
 pub use directory::{
-    hard_link, look_at, make_directory, make_writable, open_directory, open_directory_at,
-    open_directory_following, os_name, remove, rename,
+    free_bytes, hard_link, look_at, make_directory, make_writable, open_directory,
+    open_directory_at, open_directory_following, os_name, remove, rename,
 };
 pub use error::FileError;
 pub(crate) use error::shown;
@@ -28,5 +28,5 @@ pub use opened::OpenFile;
 pub use read::{LargeReader, ReadOutcome, Seen, read_part, read_small};
 pub use stat::{FileStat, FileType, clock_granularity, now};
 pub use sys::raise_open_file_limit;
-pub use walk::{Excludes, Skipped, WalkOptions, WalkSource, Walked, excludes, walk};
+pub use walk::{Excludes, Skipped, WalkOptions, WalkSource, Walked, excludes, walk, walk_at};
 pub use write::{At, LargeFile, Metadata, copy_file, set_metadata, small_file, symlink};

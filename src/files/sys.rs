@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::retry_on_intr;
 
-use super::stat::FileStat;
+use super::stat::{FileStat, FileType};
 use crate::format::{Hole, Owner, Timestamp, Xattr};
 
 /// Opens; again, if a signal came in between: a file system that waits for another
@@ -175,18 +175,66 @@ pub(super) fn set_mode(file: impl AsFd, mode: u16) -> io::Result<()> {
     Ok(fs::fchmod(file, bits(mode))?)
 }
 
-/// As [`set_mode`], for what cannot be opened yet. Not for symbolic links.
+/// As [`set_mode`], for what cannot be opened yet. Fails for symbolic links.
+///
+/// The call that takes a name follows them, and the one that does not is younger than
+/// kernels that are in use: so the entry is held by a handle that needs no rights.
+#[cfg(target_os = "linux")]
 pub(super) fn set_mode_at(dir: BorrowedFd<'_>, name: &[u8], mode: u16) -> io::Result<()> {
-    Ok(fs::chmodat(dir, name, bits(mode), AtFlags::empty())?)
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let entry = fs::openat(dir, name, flags, Mode::empty())?;
+    if stat_fd(&entry)?.file_type == FileType::Symlink {
+        return Err(rustix::io::Errno::LOOP.into());
+    }
+    Ok(fs::chmod(&*handle_path(&entry), bits(mode))?)
 }
 
-pub(super) fn set_owner(dir: BorrowedFd<'_>, name: &[u8], owner: Owner) -> io::Result<()> {
+/// As [`set_mode`], for what cannot be opened yet. Follows no symbolic links.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn set_mode_at(dir: BorrowedFd<'_>, name: &[u8], mode: u16) -> io::Result<()> {
+    Ok(fs::chmodat(dir, name, bits(mode), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+pub(super) fn set_owner(file: impl AsFd, owner: Owner) -> io::Result<()> {
+    let (uid, gid) = (fs::Uid::from_raw(owner.uid), fs::Gid::from_raw(owner.gid));
+    Ok(fs::fchown(file, Some(uid), Some(gid))?)
+}
+
+/// As [`set_owner`], for what cannot be opened: symbolic links.
+pub(super) fn set_owner_at(dir: BorrowedFd<'_>, name: &[u8], owner: Owner) -> io::Result<()> {
     let (uid, gid) = (fs::Uid::from_raw(owner.uid), fs::Gid::from_raw(owner.gid));
     Ok(fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 pub(super) fn set_len(file: impl AsFd, len: u64) -> io::Result<()> {
     Ok(retry_on_intr(|| fs::ftruncate(&file, len))?)
+}
+
+/// Bytes that are free for this user on the file system of a directory; `None` where that
+/// tells little: without a length of its own, or where files are compressed.
+pub(super) fn free_bytes(directory: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    let stat = fs::fstatvfs(directory)?;
+    // The last of the space is root's.
+    let is_root = rustix::process::geteuid().is_root();
+    let free = if is_root { stat.f_bfree } else { stat.f_bavail };
+    let is_known = stat.f_blocks > 0 && !compresses(directory);
+    Ok(is_known.then(|| free.saturating_mul(stat.f_frsize)))
+}
+
+/// Whether a directory lies on a file system that may compress what is written.
+#[cfg(target_os = "linux")]
+fn compresses(directory: BorrowedFd<'_>) -> bool {
+    // Btrfs, ZFS, bcachefs, F2FS.
+    const KINDS: [u64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
+    #[allow(clippy::cast_sign_loss, reason = "a number of 32 bits, signed on some machines")]
+    let kind = fs::fstatfs(directory).map(|stat| stat.f_type as u64 & 0xffff_ffff);
+    kind.is_ok_and(|kind| KINDS.contains(&kind))
+}
+
+/// APFS does so too, for a few files that the system itself brings.
+#[cfg(not(target_os = "linux"))]
+fn compresses(_: BorrowedFd<'_>) -> bool {
+    false
 }
 
 /// The file's holes, where the file system tells.
@@ -230,10 +278,17 @@ pub(super) fn try_lock(file: impl AsFd) -> io::Result<bool> {
 /// calls need no path: they have no `*at` form.
 #[cfg(target_os = "linux")]
 fn by_handle(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
-    use std::os::fd::AsRawFd;
-    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    let mut path = handle_path(dir).into_bytes();
+    path.push(b'/');
     path.extend_from_slice(name);
     path
+}
+
+/// The path by which this process reaches what a handle stands for.
+#[cfg(target_os = "linux")]
+fn handle_path(handle: impl AsFd) -> String {
+    use std::os::fd::AsRawFd;
+    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
 }
 
 /// The entry's extended attributes, sorted by name.
@@ -265,9 +320,8 @@ pub(super) fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Xattr>>
 }
 
 #[cfg(target_os = "linux")]
-pub(super) fn set_xattr(dir: BorrowedFd<'_>, name: &[u8], xattr: &Xattr) -> io::Result<()> {
-    let path = by_handle(dir, name);
-    Ok(fs::lsetxattr(&*path, &*xattr.name, &xattr.value, fs::XattrFlags::empty())?)
+pub(super) fn set_xattr(file: impl AsFd, xattr: &Xattr) -> io::Result<()> {
+    Ok(fs::fsetxattr(file, &*xattr.name, &xattr.value, fs::XattrFlags::empty())?)
 }
 
 /// Not offered on this system.
@@ -278,7 +332,7 @@ pub(super) fn xattrs(_dir: BorrowedFd<'_>, _name: &[u8]) -> io::Result<Vec<Xattr
 
 /// Not offered on this system.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn set_xattr(_: BorrowedFd<'_>, _: &[u8], _: &Xattr) -> io::Result<()> {
+pub(super) fn set_xattr(_: impl AsFd, _: &Xattr) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -13,6 +13,7 @@ use ignore::gitignore::Gitignore;
 use super::area::AREA_PREFIX;
 use super::error::FileError;
 use super::stat::{FileStat, FileType};
+use super::write::At;
 use super::{Places, sys};
 use crate::format::{
     Anchor, EntryIndex, FileData, FileIdentity, FileState, FormatError, Hole, Kind, NewEntry,
@@ -132,39 +133,51 @@ pub fn walk(
     let began = super::stat::now();
     let mut assembly = Assembly { owner: options.owner, ..Assembly::default() };
     for source in sources {
-        let (place, root) = open_root(source)?;
-        let walker = Walker { source, options, stop, found: Mutex::default() };
-        let found = walker.run(&place, root);
-        let rules = |error: FormatError| {
-            FileError::new("record", &source.location, io::Error::other(error))
-        };
-        assembly.add(source, place, found).map_err(rules)?;
+        assembly.walk(source, open_root(source)?, options, stop)?;
     }
+    assembly.finish(began)
+}
+
+/// Walks what a directory has under a name: so what is walked is in that directory,
+/// whatever its path leads to by now.
+///
+/// # Errors
+/// As of [`walk`].
+pub fn walk_at(
+    (dir, name): At<'_>,
+    source: &WalkSource,
+    options: &WalkOptions,
+    stop: &AtomicBool,
+) -> Result<Walked, FileError> {
+    let began = super::stat::now();
+    let mut assembly = Assembly { owner: options.owner, ..Assembly::default() };
+    let failed = |error| FileError::new("open", &source.location, error);
+    let place = (dir.try_clone_to_owned().map_err(failed)?, name.to_vec());
+    assembly.walk(source, place, options, stop)?;
     assembly.finish(began)
 }
 
 /// A directory and the name in it that lead to a mount's root.
 type Place = (OwnedFd, Vec<u8>);
 
-fn open_root(source: &WalkSource) -> Result<(Place, FileStat), FileError> {
+fn open_root(source: &WalkSource) -> Result<Place, FileError> {
     let failed = |error| FileError::new("open", &source.location, error);
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     let open = |path: &Path| -> io::Result<OwnedFd> {
         let flags = flags | rustix::fs::OFlags::DIRECTORY;
-        Ok(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?)
+        let mode = rustix::fs::Mode::empty();
+        Ok(rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, mode))?)
     };
     // A mount's last name is not followed either, but what lies above it is
     // the user's own way of reaching it.
     let parent = source.location.parent().filter(|path| !path.as_os_str().is_empty());
-    let place = match source.location.file_name() {
+    Ok(match source.location.file_name() {
         Some(name) if !source.path.is_empty() => {
             let parent = open(parent.unwrap_or(Path::new("."))).map_err(failed)?;
             (parent, name.as_encoded_bytes().to_vec())
         }
         _ => (open(&source.location).map_err(failed)?, b".".to_vec()),
-    };
-    let stat = sys::stat_at(place.0.as_fd(), &place.1).map_err(failed)?;
-    Ok((place, stat))
+    })
 }
 
 /// An entry of a directory, as found.
@@ -401,6 +414,23 @@ struct Assembly {
 }
 
 impl Assembly {
+    fn walk(
+        &mut self,
+        source: &WalkSource,
+        place: Place,
+        options: &WalkOptions,
+        stop: &AtomicBool,
+    ) -> Result<(), FileError> {
+        let root = sys::stat_at(place.0.as_fd(), &place.1)
+            .map_err(|error| FileError::new("open", &source.location, error))?;
+        let walker = Walker { source, options, stop, found: Mutex::default() };
+        let found = walker.run(&place, root);
+        let rules = |error: FormatError| {
+            FileError::new("record", &source.location, io::Error::other(error))
+        };
+        self.add(source, place, found).map_err(rules)
+    }
+
     fn add(
         &mut self,
         source: &WalkSource,

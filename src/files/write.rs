@@ -11,14 +11,41 @@ use crate::format::{Hole, Owner, Timestamp, Xattr};
 /// What is recorded of an entry beside its contents.
 #[derive(Clone, Copy, Debug)]
 pub struct Metadata<'a> {
-    /// Permission bits.
+    /// Permission bits, set-id and sticky bits included.
     pub mode: u16,
+    /// Whether what lets a file act in another's name is set, too: set-id and sticky
+    /// bits as `mode` has them, and attributes that are not the user's own. Otherwise
+    /// none is added, and what is there stays: a directory may have its group's bit
+    /// from the one above it.
+    pub privileged: bool,
     /// Modification time.
     pub mtime: Timestamp,
     /// Owner, if it is to be set.
     pub owner: Option<Owner>,
     /// Extended attributes to set.
     pub xattrs: &'a [Xattr],
+}
+
+/// The bits of a mode that say who may do what, and not in whose name.
+pub(super) const PERMISSIONS: u16 = 0o777;
+
+impl<'a> Metadata<'a> {
+    /// The attributes that are to be set.
+    pub fn wanted_xattrs(&self) -> impl Iterator<Item = &'a Xattr> {
+        let all = self.privileged;
+        self.xattrs.iter().filter(move |xattr| all || xattr.is_users_own())
+    }
+
+    /// The bits that are to be set.
+    pub fn wanted_bits(&self) -> u16 {
+        if self.privileged { self.mode } else { self.mode & PERMISSIONS }
+    }
+
+    /// Whether a file with this mode has the bits that are to be set.
+    pub fn has_bits(&self, mode: u16) -> bool {
+        let counts = if self.privileged { !0 } else { PERMISSIONS };
+        self.mode & counts == mode & counts
+    }
 }
 
 /// A directory and a name in it.
@@ -41,8 +68,8 @@ pub fn small_file(
     if !bytes.is_empty() {
         sys::write_full_at(&file, bytes, 0)?;
     }
-    let mode_is_right = metadata.mode & !kept_bits == 0;
-    finish(&file, at, metadata, !mode_is_right)
+    let mode_is_right = metadata.wanted_bits() & !kept_bits == 0;
+    finish(&file, metadata, !mode_is_right)
 }
 
 /// A file that is filled by several threads. It is opened anew for each piece:
@@ -88,27 +115,25 @@ impl LargeFile {
     ///
     /// # Errors
     /// Those of the calls.
-    pub fn finish(&self, at: At<'_>, metadata: &Metadata<'_>) -> io::Result<FileStat> {
-        finish(&self.file, at, metadata, true)
+    pub fn finish(&self, metadata: &Metadata<'_>) -> io::Result<FileStat> {
+        finish(&self.file, metadata, true)
     }
 }
 
-/// Sets what is recorded of an open file or directory. The order matters: a
-/// new owner clears set-id bits, and every call before the last moves times.
-fn finish(
-    file: &OwnedFd,
-    at: At<'_>,
-    metadata: &Metadata<'_>,
-    set_mode: bool,
-) -> io::Result<FileStat> {
+/// Sets what is recorded of an open file or directory: by its handle, whatever its
+/// name leads to by now. The order matters: a new owner clears set-id bits, and every
+/// call before the last moves times.
+fn finish(file: &OwnedFd, metadata: &Metadata<'_>, set_mode: bool) -> io::Result<FileStat> {
     if let Some(owner) = metadata.owner {
-        sys::set_owner(at.0, at.1, owner)?;
+        sys::set_owner(file, owner)?;
     }
-    for xattr in metadata.xattrs {
-        sys::set_xattr(at.0, at.1, xattr)?;
+    for xattr in metadata.wanted_xattrs() {
+        sys::set_xattr(file, xattr)?;
     }
     if set_mode || metadata.owner.is_some() {
-        sys::set_mode(file, metadata.mode)?;
+        // Looked at after the change of owner: what that cleared must not come back.
+        let others = if metadata.privileged { 0 } else { sys::stat_fd(file)?.mode & !PERMISSIONS };
+        sys::set_mode(file, metadata.wanted_bits() | others)?;
     }
     sys::set_mtime(file, metadata.mtime)?;
     sys::stat_fd(file)
@@ -121,7 +146,7 @@ fn finish(
 pub fn symlink(at: At<'_>, target: &[u8], metadata: &Metadata<'_>) -> io::Result<FileStat> {
     sys::make_symlink(target, at.0, at.1)?;
     if let Some(owner) = metadata.owner {
-        sys::set_owner(at.0, at.1, owner)?;
+        sys::set_owner_at(at.0, at.1, owner)?;
     }
     sys::set_mtime_at(at.0, at.1, metadata.mtime)?;
     sys::stat_at(at.0, at.1)
@@ -140,7 +165,7 @@ pub fn set_metadata(at: At<'_>, metadata: &Metadata<'_>) -> io::Result<FileStat>
         }
         file => file?,
     };
-    finish(&file, at, metadata, true)
+    finish(&file, metadata, true)
 }
 
 /// Copies a whole file within the machine, where a hard link cannot be made.
@@ -155,9 +180,67 @@ pub fn copy_file(from: At<'_>, to: At<'_>, metadata: &Metadata<'_>) -> io::Resul
     loop {
         let len = sys::read_full_at(&source, &mut buffer, at)?;
         if len == 0 {
-            return finish(&target, to, metadata, true);
+            return finish(&target, metadata, true);
         }
         sys::write_full_at(target.as_fd(), &buffer[..len], at)?;
         at += len as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    fn metadata(mode: u16, privileged: bool) -> Metadata<'static> {
+        Metadata { mode, privileged, mtime: Timestamp::default(), owner: None, xattrs: &[] }
+    }
+
+    /// Whoever may write in the target can put a link in the place of what was there.
+    #[test]
+    fn metadata_is_never_set_through_a_link() {
+        let top = tempfile::tempdir().unwrap();
+        let outside = top.path().join("outside");
+        std::fs::write(&outside, "mine").unwrap();
+        std::fs::set_permissions(&outside, PermissionsExt::from_mode(0o640)).unwrap();
+        symlink("outside", top.path().join("link")).unwrap();
+        let dir: OwnedFd = std::fs::File::open(top.path()).unwrap().into();
+        let state = || {
+            let found = std::fs::metadata(&outside).unwrap();
+            (found.mode(), found.uid(), found.mtime(), found.ctime(), found.ctime_nsec())
+        };
+        let before = state();
+        let at = (dir.as_fd(), &b"link"[..]);
+        let owner = Some(Owner { uid: 0, gid: 0 });
+        let xattr = Xattr { name: b"user.x".to_vec(), value: vec![] };
+        let all = Metadata { owner, xattrs: std::slice::from_ref(&xattr), ..metadata(0o777, true) };
+        assert!(set_metadata(at, &all).is_err());
+        // What it falls back on where a file cannot be opened.
+        assert!(sys::set_mode_at(at.0, at.1, 0o700).is_err());
+        assert_eq!(state(), before);
+        sys::set_mode_at(at.0, b"outside", 0o604).unwrap();
+        assert_eq!(state().0 & 0o7777, 0o604);
+        assert!(copy_file(at, (at.0, b"copy"), &all).is_err());
+    }
+
+    #[test]
+    fn set_id_bits_are_neither_added_nor_taken_unless_asked_for() {
+        let top = tempfile::tempdir().unwrap();
+        let dir: OwnedFd = std::fs::File::open(top.path()).unwrap().into();
+        let check = |there: u32, wanted: u16, privileged: bool, after: u16| {
+            let path = top.path().join("file");
+            std::fs::write(&path, "x").unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(there)).unwrap();
+            let at = (dir.as_fd(), &b"file"[..]);
+            let metadata = metadata(wanted, privileged);
+            let stat = set_metadata(at, &metadata).unwrap();
+            assert_eq!(stat.mode, after, "{there:o} {wanted:o}");
+            assert!(metadata.has_bits(stat.mode));
+        };
+        check(0o644, 0o4755, false, 0o755);
+        check(0o644, 0o4755, true, 0o4755);
+        check(0o4711, 0o755, false, 0o4755);
+        check(0o4711, 0o755, true, 0o755);
     }
 }

@@ -59,8 +59,11 @@ pub(super) struct Sparse<'a> {
     /// What of it is in use.
     pub(super) extents: &'a Extents,
     /// Its chunks by what manifests say of it; if not given, its footer is asked.
-    pub(super) rows: Option<(Option<KeyId>, Vec<(ChunkId, Location)>)>,
+    pub(super) rows: Option<Rows>,
 }
+
+/// Chunks of a pack, and the key that they are sealed with.
+pub(super) type Rows = (Option<KeyId>, Vec<(ChunkId, Location)>);
 
 /// Packs of which less than half is in use, the sparsest first.
 fn sparse<'a>(living: &'a Living, survey: &Survey, plan: &Plan) -> Vec<Sparse<'a>> {
@@ -231,6 +234,11 @@ fn read_living(
     };
     let mut chunks = vec![];
     let sealing = repository.keys().sealing_of(sealed_by);
+    if sealing.is_err() && pack.rows.is_some() {
+        // Neither its footer nor its bytes vouch for any of it.
+        let why = "its footer cannot be read, and there is no key for its chunks";
+        return Err(damaged(FormatError::Inconsistent(why)));
+    }
     let mut unpacker = sealing.ok().map(Unpacker::new);
     for (start, end) in pack.extents.over_gaps(GAP) {
         if end > pack.len {

@@ -4,9 +4,8 @@
 //! The allocator counts what its own thread has, so that tests beside each other do
 //! not disturb each other. What C libraries allocate is not counted.
 
-// An allocator is unsafe to write: it promises that what it gives is memory. This one
-// hands every call on, and counts.
-#![allow(unsafe_code)]
+// It promises that what it gives is memory. This one hands every call on, and counts.
+#![allow(unsafe_code, reason = "an allocator is unsafe to write")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -32,21 +31,25 @@ fn count(bytes: isize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size().cast_signed());
+        // SAFETY: whoever calls keeps to the rules of this function, which are the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size().cast_signed());
+        // SAFETY: whoever calls keeps to the rules of this function, which are the same.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-layout.size().cast_signed());
+        // SAFETY: whoever calls keeps to the rules of this function, which are the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count(new_size.cast_signed() - layout.size().cast_signed());
+        // SAFETY: whoever calls keeps to the rules of this function, which are the same.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
 }

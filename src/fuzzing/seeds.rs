@@ -41,7 +41,6 @@ fn the_seeds_are_written() {
             identities: manifest.tree.indexes().map(|_| None).collect(),
             sequence: sequence.map(|(id, at)| (id, at.raw_len)).collect(),
             tree: manifest.tree.clone(),
-            sealed_by: None,
         };
         write_forms("manifest", &[3], &format!("record-{number}"), &record.encode());
     }

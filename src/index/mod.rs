@@ -127,11 +127,14 @@ impl KnownChunks {
         Self { index: Mutex::new(index), ..Self::default() }
     }
 
-    pub(crate) fn presence(&self, id: &ChunkId) -> Presence {
-        if self.near.contains_key(id) {
-            return Presence::Present;
+    /// Whether the store has a chunk, whose raw length is known. What says that it has one
+    /// of another length lies, and what it says of the place may be no better.
+    pub(crate) fn presence(&self, id: &ChunkId, raw_len: u32) -> Presence {
+        match self.location(id) {
+            Some(at) if at.raw_len == raw_len => Presence::Present,
+            Some(_) => Presence::Absent,
+            None => lock(&self.index).presence(id),
         }
-        lock(&self.index).presence(id)
     }
 
     /// Where a present chunk lies.

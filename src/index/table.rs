@@ -330,7 +330,7 @@ mod tests {
             unknown.push(*id);
             let mut decide = || {
                 unknown.retain(|id| {
-                    let presence = known.presence(id);
+                    let presence = known.presence(id, 2);
                     present += usize::from(presence == Presence::Present);
                     presence == Presence::Unknown
                 });
@@ -399,9 +399,9 @@ mod tests {
             known.load(Some(&repository), context);
             store.take_calls();
             prepare(&known);
-            assert_eq!(known.presence(&chunk(0)), Presence::Unknown);
+            assert_eq!(known.presence(&chunk(0), 2), Presence::Unknown);
             known.look_up(&[chunk(0)], false, &repository, context);
-            let presence = [0, 1, 9_000].map(|number| known.presence(&chunk(number)));
+            let presence = [0, 1, 9_000].map(|number| known.presence(&chunk(number), 2));
             (presence, store.take_calls().len())
         };
         use Presence::{Absent, Present};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder::ids::{Key, Scope};
 
 use super::environment::Environment;
-use super::order::{Log, Order, Saved, Task};
+use super::order::{Bounds, Log, Order, Saved, Task};
 use super::server::Server;
 use super::setting::{Default, ROW, Setting, Value};
 use super::settings::{Settings, check_unknown};
@@ -288,8 +288,8 @@ fn caches(
         let key = key(&path)?;
         let path = PathBuf::from(path);
         Ok(if restore {
-            let path = (!is_below_another(&key)).then_some(path);
-            Task::Restore { key, path }
+            let bounds = Bounds { follow: !is_below_another(&key), paths: vec![path] };
+            Task::Restore { key, bounds }
         } else {
             let paths = vec![path];
             Task::Save(Saved { key, paths, allow_missing: true, flatten: false, level: None })
@@ -598,7 +598,8 @@ mod tests {
     fn links_above_are_the_users_unless_another_cache_could_have_them() {
         let paths = |cache: &str| -> Vec<bool> {
             let tasks = order(&[("PLUGIN_CACHE", cache)]).tasks;
-            let is_trusted = |task: &Task| matches!(task, Task::Restore { path: Some(_), .. });
+            let is_trusted =
+                |task: &Task| matches!(task, Task::Restore { bounds, .. } if bounds.follow);
             tasks.iter().map(is_trusted).collect()
         };
         assert_eq!(paths("a/b,ab"), [true, true]);

@@ -29,7 +29,7 @@ use larder::store::{CredentialSource, InvalidLocation, S3Config};
 pub(crate) use assets::{AssetsSettings, read as read_assets};
 pub(crate) use environment::Environment;
 pub(crate) use invalid::InvalidSetting;
-pub(crate) use order::{Log, Order, Saved, Task};
+pub(crate) use order::{Bounds, Log, Order, Saved, Task};
 use setting::Value;
 pub(crate) use values::boolean;
 

@@ -49,14 +49,22 @@ pub(crate) enum Task {
     /// Bring a cache back; that there is none is no error.
     Restore {
         key: Key,
-        /// A path that the settings name: links above it are the user's own.
-        path: Option<PathBuf>,
+        bounds: Bounds,
     },
     Save(Saved),
     /// Remove the scope's caches that were not used for so long.
     Flush {
         age: Duration,
     },
+}
+
+/// Where a cache may be restored to. Whoever may write to the store has no say in that.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Bounds {
+    /// The paths that the settings name.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Whether links above them are the user's own, and followed.
+    pub(crate) follow: bool,
 }
 
 /// Paths that are to be saved under a key.

@@ -10,7 +10,7 @@ use larder::compression;
 use larder::ids::{Key, Scope};
 
 use super::environment::Environment;
-use super::order::{Log, Order, Saved, Task};
+use super::order::{Bounds, Log, Order, Saved, Task};
 use super::server::Server;
 use super::setting::{Default, ROW, Setting, Value};
 use super::settings::{Settings, check_unknown};
@@ -120,7 +120,8 @@ const MOUNT: Setting = Setting {
     files: files!("mount"),
     default: Default::Unset("required for rebuild"),
     takes: "paths, separated by commas",
-    means: "rebuild: files and directories, which must exist",
+    means: "rebuild: files and directories, which must exist; restore: where it may write, by \
+            default the workspace and the home directory",
     ..ROW
 };
 const PRESERVE_PATH: Setting = Setting {
@@ -311,7 +312,7 @@ fn task(settings: &Settings<'_>) -> Result<Task, InvalidSetting> {
     let preserve_path = settings.parse(&PRESERVE_PATH, boolean)?;
     let paths: Vec<PathBuf> = settings.list(&MOUNT)?.into_iter().map(PathBuf::from).collect();
     match action {
-        Some(Action::Restore) => Ok(Task::Restore { key, path: None }),
+        Some(Action::Restore) => Ok(Task::Restore { key, bounds: bounds(&paths) }),
         Some(Action::Flush) => Ok(Task::Flush { age }),
         Some(Action::Rebuild) if paths.is_empty() => Err(MOUNT.missing()),
         Some(Action::Rebuild) => {
@@ -320,6 +321,18 @@ fn task(settings: &Settings<'_>) -> Result<Task, InvalidSetting> {
         }
         None => Err(ACTION.missing()),
     }
+}
+
+/// Where a restore may write: to the mounts that it names, whichever way they were
+/// recorded, or to where pipelines without any had their caches.
+fn bounds(mounts: &[PathBuf]) -> Bounds {
+    let mut paths = mounts.to_vec();
+    // A rebuild with `preserve_path: false` has recorded these.
+    paths.extend(mounts.iter().filter_map(|mount| mount.file_name().map(PathBuf::from)));
+    if paths.is_empty() {
+        paths.extend([".", "~"].map(PathBuf::from));
+    }
+    Bounds { paths, follow: false }
 }
 
 /// Where the store is.

@@ -5,14 +5,18 @@
 //! are read and hashed. Equal length and time prove nothing: npm, for one,
 //! gives every file of every version the same time.
 
+use std::path::Path;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use super::RestoreRequest;
 use super::target::Target;
+use super::write::metadata;
 use crate::error::Error;
-use crate::files::{self, DirCursor, FileType, WalkOptions, WalkSource, Walked};
+use crate::files::{
+    self, DirCursor, FileError, FileType, Metadata, WalkOptions, WalkSource, Walked,
+};
 use crate::format::{
     EntryIndex, FileData, FileIdentity, Kind, Manifest, Mount, StatRecord, Stream, Tree, align,
     subtree_ends,
@@ -20,6 +24,7 @@ use crate::format::{
 use crate::ids::ChunkId;
 use crate::progress::Context;
 use crate::records::lasting;
+use crate::relpath::RelPath;
 use crate::secrets::Sealing;
 use crate::sync::lock;
 
@@ -117,7 +122,8 @@ pub(super) fn compare(
                     || walk(mount, target, request, context),
                     || request.records.as_ref()?.read(&target.location),
                 );
-                let (walked, record) = (walked?, record.as_ref());
+                let (mut walked, record) = (walked?, record.as_ref());
+                let unseen = std::mem::take(&mut walked.unreadable);
                 let there = There {
                     tree,
                     mount,
@@ -128,6 +134,9 @@ pub(super) fn compare(
                     request,
                 };
                 there.compare(complete, &mut comparison, context)?;
+                if request.delete_extra {
+                    there.must_be_seen(unseen, &target.location)?;
+                }
             }
         }
     }
@@ -146,7 +155,7 @@ fn walk(
         location: target.location.clone(),
     };
     let options = WalkOptions { exclude: None, owner: request.owner, xattrs: request.xattrs };
-    Ok(files::walk(&[source], &options, context.stop)?)
+    Ok(files::walk_at(target.place(), &source, &options, context.stop)?)
 }
 
 /// One mount and what is at its target.
@@ -238,12 +247,13 @@ impl There<'_> {
 
     fn has_same_metadata(&self, index: EntryIndex, found: EntryIndex) -> bool {
         let there = &self.walked.tree;
-        let (a, b) = (self.tree.entry(index), there.entry(found));
-        let mode_counts = a.kind != Kind::Symlink;
-        (!mode_counts || a.mode == b.mode)
-            && a.mtime == b.mtime
+        let (wanted, found_there) = (metadata(self.tree, index, self.request), there.entry(found));
+        let mode_counts = self.tree.entry(index).kind != Kind::Symlink;
+        let xattrs_there = Metadata { xattrs: there.xattrs(found), ..wanted };
+        (!mode_counts || wanted.has_bits(found_there.mode))
+            && wanted.mtime == found_there.mtime
             && (!self.request.owner || self.tree.owner(index) == there.owner(found))
-            && (!self.request.xattrs || self.tree.xattrs(index) == there.xattrs(found))
+            && (!self.request.xattrs || wanted.wanted_xattrs().eq(xattrs_there.wanted_xattrs()))
     }
 
     /// A directory with contents gives way to something else only if the user
@@ -349,6 +359,26 @@ impl There<'_> {
             files::read_part(at, holes, part.offset, part.len, &mut bytes).ok()?;
         }
         Some(self.sealing.name(&bytes))
+    }
+
+    /// What cannot be seen may be too much, and would stay: so it is an error to be
+    /// asked to remove that. Files of the tree are replaced, whatever is in their places.
+    fn must_be_seen(&self, unseen: Vec<FileError>, location: &Path) -> Result<(), Error> {
+        let place = |entry: EntryIndex| {
+            let path = RelPath::new(self.tree.path(entry)).unwrap_or_default();
+            let below = path.below(&self.mount.path).unwrap_or_default();
+            let mut place = location.to_owned();
+            place.extend(below.names().map(files::os_name));
+            place
+        };
+        let is_replaced = |error: &FileError| {
+            let files = |entry: &EntryIndex| self.tree.entry(*entry).kind != Kind::Directory;
+            self.mount.entries.clone().filter(files).any(|entry| place(entry) == error.path)
+        };
+        match unseen.into_iter().find(|error| !is_replaced(error)) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
     }
 
     fn find_extra(

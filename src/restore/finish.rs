@@ -3,16 +3,18 @@
 //! Everything that was fetched is whole and checked by now. What can fail from
 //! here on is the target's file system alone.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::RestoreRequest;
 use super::compare::{Action, Comparison};
 use super::stage::Stage;
 use super::target::Target;
 use super::write::{Written, metadata};
+use super::{RestoreRequest, names};
 use crate::budget::FirstError;
 use crate::chunking;
 use crate::error::Error;
@@ -45,6 +47,7 @@ impl Finish<'_> {
         let removed = self.remove_extra()?;
         self.stage.remove_areas();
         self.mend(&same)?;
+        self.tell_what_was_dropped(&same);
         self.write_records(&same);
         Ok(removed)
     }
@@ -144,7 +147,8 @@ impl Finish<'_> {
                 continue;
             }
             let done = self.move_one(&mut staged, &mut live, entry);
-            let identity = done.map_err(|error| self.failed("move into place", entry, error))?;
+            let location = || self.stage.live.location(entry);
+            let identity = done.map_err(|error| in_place("move into place", location(), error))?;
             moved.push((entry, identity));
         }
         self.written.identities.extend(moved);
@@ -173,9 +177,7 @@ impl Finish<'_> {
         match files::rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 // The directory was saved read-only; it gets that mode back.
-                let parent = self.tree.entry(entry).parent;
-                let mode = parent.map_or(0o700, |parent| self.tree.entry(parent).mode);
-                files::make_writable((to.0, b"."), mode)?;
+                files::make_writable((to.0, b"."))?;
                 files::rename(from, to)?;
             }
             renamed => renamed?,
@@ -186,15 +188,30 @@ impl Finish<'_> {
 
     fn remove_extra(&mut self) -> Result<u64, Error> {
         let mut live = DirCursor::new(self.tree, &self.stage.live);
+        // Where names fold, what was there under another name is what was restored.
+        let restored: HashSet<_> = match self.stage.folds_names() {
+            true => self.tree.indexes().map(|entry| self.folded(entry)).collect(),
+            false => HashSet::new(),
+        };
+        let mut touched = vec![];
         for (directory, name) in &self.comparison.extra {
+            if restored.contains(&(Some(*directory), names::folded(name))) {
+                continue;
+            }
             let removed = live.dir(*directory).and_then(|dir| files::remove((dir, name)));
             if let Err(error) = removed {
                 let path = self.stage.live.location(*directory).join(files::os_name(name));
-                return Err(FileError::new("remove", path, error).into());
+                return Err(in_place("remove", path, error));
             }
-            self.stage.touched.insert(*directory);
+            touched.push(*directory);
         }
-        Ok(self.comparison.extra.len() as u64)
+        let number = touched.len() as u64;
+        self.stage.touched.extend(touched);
+        Ok(number)
+    }
+
+    fn folded(&self, entry: EntryIndex) -> (Option<EntryIndex>, Cow<'_, [u8]>) {
+        (self.tree.entry(entry).parent, names::folded(self.tree.name(entry)))
     }
 
     /// Sets the metadata of what was in place and differs, of new directories
@@ -220,7 +237,8 @@ impl Finish<'_> {
                 continue;
             }
             let mended = live.entry(entry).and_then(|at| files::set_metadata(at, &metadata));
-            mended.map_err(|error| self.failed("set the metadata of", entry, error))?;
+            let location = || self.stage.live.location(entry);
+            mended.map_err(|error| in_place("set the metadata of", location(), error))?;
         }
         Ok(())
     }
@@ -234,7 +252,30 @@ impl Finish<'_> {
     ) -> bool {
         let more = metadata.owner.is_some() || !metadata.xattrs.is_empty();
         let stat = live.entry(entry).and_then(files::look_at);
-        !more && stat.is_ok_and(|s| (s.mode, s.mtime) == (metadata.mode, metadata.mtime))
+        !more && stat.is_ok_and(|s| metadata.has_bits(s.mode) && s.mtime == metadata.mtime)
+    }
+
+    /// Tells of new entries that lack what would let them act in another's name.
+    fn tell_what_was_dropped(&self, same: &BTreeSet<EntryIndex>) {
+        if self.request.setuid {
+            return;
+        }
+        let mut live = DirCursor::new(self.tree, &self.stage.live);
+        let (mut bits, mut attributes) = (0, 0);
+        for entry in self.tree.indexes().filter(|&entry| self.comparison.is_new(entry)) {
+            let wanted = metadata(self.tree, entry, self.request);
+            let special = wanted.mode & !wanted.wanted_bits();
+            let counts = matches!(self.tree.entry(entry).kind, Kind::File(_) | Kind::Directory);
+            if special != 0 && counts && !same.contains(&entry) {
+                // A directory can have got its bit from the one above it.
+                let stat = live.entry(entry).and_then(files::look_at);
+                bits += u64::from(stat.is_ok_and(|stat| special & !stat.mode != 0));
+            }
+            attributes += u64::from(wanted.xattrs.len() > wanted.wanted_xattrs().count());
+        }
+        if bits + attributes > 0 {
+            self.context.progress.warn(Warning::WithoutPrivileges { bits, attributes });
+        }
     }
 
     /// Another name for a file, made or moved, changes the file's ctime: what
@@ -273,7 +314,9 @@ impl Finish<'_> {
         let stream = self.manifest.stream();
         let sequence: Vec<_> =
             (0..stream.len()).map(|at| (stream.id(at), stream.chunk_len(at))).collect();
-        for (mount, target) in self.tree.mounts().iter().zip(self.targets) {
+        let work = sequence.len() + self.tree.entries().len();
+        let records_at_most = (MOST_RECORDED / work.max(1)).max(1);
+        for (mount, target) in self.tree.mounts().iter().zip(self.targets).take(records_at_most) {
             let (tree, origins) = self.tree.select(|entry| mount.entries.contains(&entry));
             let record = StatRecord {
                 chunking: chunking::parameters(),
@@ -286,5 +329,27 @@ impl Finish<'_> {
                 self.context.progress.warn(Warning::NoRecord { error: error.to_string() });
             }
         }
+    }
+}
+
+/// Entries and chunks that are put into stat records: each mount has one of its own, with
+/// all chunks, and a cache may have many of both. Mounts without one are compared by
+/// reading.
+const MOST_RECORDED: usize = 1 << 26;
+
+/// What failed in the target, where all was as it had to be when it was looked at: other
+/// kinds of entries than there were mean that somebody else is at work there.
+fn in_place(action: &'static str, path: PathBuf, error: io::Error) -> Error {
+    use rustix::io::Errno;
+    match Errno::from_io_error(&error) {
+        Some(
+            Errno::NOENT
+            | Errno::EXIST
+            | Errno::NOTDIR
+            | Errno::ISDIR
+            | Errno::NOTEMPTY
+            | Errno::LOOP,
+        ) => Error::Disturbed { path, source: error },
+        _ => FileError::new(action, path, error).into(),
     }
 }

@@ -8,10 +8,13 @@
 mod compare;
 mod fetch;
 mod finish;
+mod names;
 mod plan;
+mod room;
 mod select;
 mod stage;
 mod target;
+mod turn;
 mod write;
 
 use std::path::PathBuf;
@@ -29,6 +32,7 @@ use crate::repository::{Access, ListedManifest, REFRESH_AFTER, Repository, Store
 use crate::store_time::StoreTime;
 use crate::threads::beside;
 use crate::tier::Tier;
+pub use names::same_names;
 
 /// What to restore, and where to.
 #[derive(Debug)]
@@ -50,8 +54,8 @@ pub struct RestoreRequest {
     /// have been saved when its paths were others, or by somebody else: what it holds
     /// beside them is left out with a warning.
     pub paths_are_bounds: bool,
-    /// Paths that the user has named, beside those: links above them are the
-    /// user's own, and followed.
+    /// Paths whose way the user has named: links above them are the user's own, and
+    /// followed. Those in `paths` count as such, unless they are bounds.
     pub trusted: Vec<Selection>,
     /// Remove what the cache does not hold, inside what is restored.
     pub delete_extra: bool,
@@ -59,6 +63,9 @@ pub struct RestoreRequest {
     pub owner: bool,
     /// Restore extended attributes, where they were recorded.
     pub xattrs: bool,
+    /// Restore what lets a file act in another's name: set-id and sticky bits, and of
+    /// extended attributes those that are not the user's own.
+    pub setuid: bool,
     /// How long ago the cache may have been used last before its manifest is
     /// put again, so that its age counts from now.
     pub refresh_after: Duration,
@@ -84,6 +91,7 @@ impl RestoreRequest {
             delete_extra: false,
             owner: false,
             xattrs: false,
+            setuid: false,
             refresh_after: REFRESH_AFTER,
             records: None,
             tier: None,
@@ -369,7 +377,9 @@ fn bring_back(
 ) -> Result<RestoreReport, Error> {
     let manifest = &found.stored.manifest;
     let (tree, complete) = select::select(manifest, request, context)?;
-    let targets = target::resolve(&tree, request)?;
+    let mut targets = target::resolve(&tree, request)?;
+    let _turn = turn::wait_for(&targets, request, context)?;
+    targets.iter_mut().try_for_each(target::Target::look)?;
 
     context.progress.begin(Phase::Compare, 0, 0);
     let sealing = repository.sealing(manifest);

@@ -2,7 +2,7 @@
 
 use super::{RestoreRequest, Selection};
 use crate::error::Error;
-use crate::format::{EntryIndex, Manifest, Tree};
+use crate::format::{EntryIndex, Manifest, Mount, Tree};
 use crate::progress::{Context, Warning};
 use crate::relpath::RelPath;
 
@@ -26,10 +26,10 @@ pub(super) fn select(
         return Err(Error::NotInCache {
             key: manifest.key.to_string(),
             paths: missing.map(|(selection, _)| selection.given.clone()).collect(),
-            mounts: tree.mounts().iter().map(crate::format::Mount::to_string).collect(),
+            mounts: tree.mounts().iter().map(Mount::to_string).collect(),
         });
     }
-    if tree.mounts().iter().all(|mount| roots.contains(&mount.entries.start)) {
+    if tree.mounts().iter().all(|mount| roots.binary_search(&mount.entries.start).is_ok()) {
         return Ok(whole());
     }
     let mut wanted = vec![false; tree.entries().len()];
@@ -52,7 +52,7 @@ pub(super) fn select(
     Ok((part, complete))
 }
 
-/// The entries that the paths name, and for each path whether it names any.
+/// The entries that the paths name, in order, and for each path whether it names any.
 fn roots(tree: &Tree, paths: &[Selection]) -> (Vec<EntryIndex>, Vec<bool>) {
     let mut roots = vec![];
     let mut matched = vec![false; paths.len()];
@@ -71,15 +71,24 @@ fn roots(tree: &Tree, paths: &[Selection]) -> (Vec<EntryIndex>, Vec<bool>) {
             roots.extend(root);
         }
     }
+    roots.sort_unstable();
     (roots, matched)
 }
 
-/// Tells of the mounts of which nothing is wanted.
+/// Mounts that are named of those that are left out; of more, the number is told.
+const NAMED: usize = 10;
+
+/// Tells of the mounts of which nothing is wanted. The roots are sorted.
 fn warn_of_others(tree: &Tree, roots: &[EntryIndex], context: Context<'_>) {
-    for mount in tree.mounts() {
-        if !roots.iter().any(|root| mount.entries.contains(root)) {
-            context.progress.warn(Warning::OutOfBounds { path: mount.to_string() });
-        }
+    let is_out = |mount: &&Mount| {
+        let first = roots.partition_point(|&root| root < mount.entries.start);
+        roots.get(first).is_none_or(|&root| root >= mount.entries.end)
+    };
+    let others: Vec<&Mount> = tree.mounts().iter().filter(is_out).collect();
+    let rest = others.len().saturating_sub(NAMED);
+    for (number, mount) in others.into_iter().take(NAMED).enumerate() {
+        let more = if number + 1 == NAMED { rest as u64 } else { 0 };
+        context.progress.warn(Warning::OutOfBounds { path: mount.to_string(), more });
     }
 }
 

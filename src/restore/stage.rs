@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use super::compare::Comparison;
 use super::target::Target;
+use super::{names, room};
 use crate::error::Error;
 use crate::files::{self, DirCursor, FileError, Places, StageArea};
 use crate::format::{EntryIndex, Kind, Tree};
@@ -47,7 +48,7 @@ impl Places for Live<'_> {
         if self.tree.entry(entry).parent.is_some() {
             return None;
         }
-        let mount = self.tree.mounts().iter().position(|mount| mount.entries.start == entry)?;
+        let mount = self.tree.mounts().partition_point(|mount| mount.entries.end <= entry);
         Some(self.targets[mount].place())
     }
 }
@@ -106,8 +107,40 @@ impl<'a> Stage<'a> {
                 stage.staged.insert(entry, (area, name));
             }
         }
+        stage.check_names(tree)?;
+        stage.check_room(tree, comparison)?;
         stage.make_directories(tree, comparison)?;
         Ok(stage)
+    }
+
+    /// Checks that no two names of the cache are one where it goes.
+    fn check_names(&self, tree: &Tree) -> Result<(), Error> {
+        let Some(area) = self.areas.iter().find(|area| area.folds_names()) else {
+            return Ok(());
+        };
+        for (first, second) in names::same_names(tree) {
+            let [a, b] = [first, second].map(|entry| tree.name(entry));
+            // Of mounts in different directories, those differ too.
+            let is_one = a == b || area.is_one_name(a, b).unwrap_or(false);
+            if is_one {
+                let [first, second] = [first, second].map(|entry| self.live.location(entry));
+                return Err(Error::OneName { first, second });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a name that the cache does not hold may be one that it holds.
+    pub(super) fn folds_names(&self) -> bool {
+        self.areas.iter().any(StageArea::folds_names)
+    }
+
+    fn check_room(&self, tree: &Tree, comparison: &Comparison) -> Result<(), Error> {
+        let area = |entry| self.staged.get(&entry).map(|(area, _)| *area);
+        let place = |area: &'_ StageArea| area.path().parent().map(PathBuf::from);
+        let places: Vec<room::Place<'_>> =
+            self.areas.iter().map(|area| (area.dir(), place(area).unwrap_or_default())).collect();
+        room::check(tree, comparison, area, &places)
     }
 
     fn create_area(
@@ -128,7 +161,7 @@ impl<'a> Stage<'a> {
                 // A directory that was saved read-only gets that mode back at
                 // the end.
                 let at = (directory, &b"."[..]);
-                files::make_writable(at, tree.entry(place).mode)
+                files::make_writable(at)
                     .map_err(|error| FileError::new("write in", &location, error))?;
                 Ok(StageArea::create(directory, &location)?)
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::{Destination, RestoreRequest};
+use super::{Destination, RestoreRequest, Selection};
 use crate::error::Error;
 use crate::files::{self, FileError, FileStat, FileType};
 use crate::format::{Anchor, Mount, Tree};
@@ -18,13 +18,23 @@ pub(super) struct Target {
     pub(super) name: Vec<u8>,
     /// The whole path.
     pub(super) location: PathBuf,
-    /// What is there now.
+    /// What was there when it was looked at.
     pub(super) there: Option<FileStat>,
 }
 
 impl Target {
     pub(super) fn place(&self) -> (BorrowedFd<'_>, &[u8]) {
         (self.parent.as_fd(), &self.name)
+    }
+
+    /// Sees what is there now.
+    pub(super) fn look(&mut self) -> Result<(), Error> {
+        self.there = match files::look_at(self.place()) {
+            Ok(stat) => Some(stat),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(FileError::new("look at", &self.location, error).into()),
+        };
+        Ok(())
     }
 
     /// The path of the directory that `parent` is, for messages.
@@ -40,33 +50,48 @@ impl Target {
 /// Finds the places of all mounts, makes the directories above them (which stay
 /// if the restore fails), and removes what killed restores left there.
 pub(super) fn resolve(tree: &Tree, request: &RestoreRequest) -> Result<Vec<Target>, Error> {
-    let mut targets: Vec<Target> = vec![];
-    for mount in tree.mounts() {
-        let base = base(mount, &request.destination)?;
-        let named = request.paths.iter().chain(&request.trusted).any(|selection| {
-            selection.anchor == mount.anchor && selection.path.below(&mount.path).is_some()
-        });
-        let target = open(mount, &base, named)?;
-        let overlaps = |other: &Target| {
-            target.location.starts_with(&other.location)
-                || other.location.starts_with(&target.location)
-        };
-        if targets.iter().any(overlaps) {
-            let why = "two mounts of the cache would be restored there";
-            return Err(Error::InTheWay { path: target.location, why });
-        }
-        targets.push(target);
+    if let Destination::Below(directory) = &request.destination {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| FileError::new("create", directory, error))?;
     }
-    Ok(targets)
+    let bases = tree.mounts().iter().map(|mount| base(mount, &request.destination));
+    let bases = bases.collect::<Result<Vec<PathBuf>, Error>>()?;
+    check_apart(tree.mounts().iter().zip(&bases).map(|(mount, base)| location(mount, base)))?;
+    let paths: &[Selection] = if request.paths_are_bounds { &[] } else { &request.paths };
+    let named = |mount: &Mount| {
+        paths.iter().chain(&request.trusted).any(|selection| {
+            selection.anchor == mount.anchor && selection.path.below(&mount.path).is_some()
+        })
+    };
+    let mounts = tree.mounts().iter().zip(&bases);
+    mounts.map(|(mount, base)| open(mount, base, named(mount))).collect()
+}
+
+/// Where a mount goes.
+fn location(mount: &Mount, base: &Path) -> PathBuf {
+    let mut location = base.to_owned();
+    location.extend(mount.path.names().map(files::os_name));
+    location
+}
+
+/// That no mount goes where another one does, or below it: with other anchors, they
+/// may in one tree.
+fn check_apart(locations: impl Iterator<Item = PathBuf>) -> Result<(), Error> {
+    let mut locations: Vec<PathBuf> = locations.collect();
+    // By names: what lies below a path follows it.
+    locations.sort();
+    match locations.windows(2).find(|pair| pair[1].starts_with(&pair[0])) {
+        Some(pair) => {
+            let why = "two mounts of the cache would be restored there";
+            Err(Error::InTheWay { path: pair[1].clone(), why })
+        }
+        None => Ok(()),
+    }
 }
 
 fn base(mount: &Mount, destination: &Destination) -> Result<PathBuf, Error> {
     match (destination, mount.anchor) {
-        (Destination::Below(directory), _) => {
-            std::fs::create_dir_all(directory)
-                .map_err(|error| FileError::new("create", directory, error))?;
-            Ok(directory.clone())
-        }
+        (Destination::Below(directory), _) => Ok(directory.clone()),
         (Destination::Original { working_directory, .. }, Anchor::WorkingDirectory) => {
             Ok(working_directory.clone())
         }
@@ -95,17 +120,10 @@ fn open(mount: &Mount, base: &Path, named: bool) -> Result<Target, Error> {
         files::remove_stale_areas(parent.as_fd());
         location.push(files::os_name(last));
     }
-    let there = match files::look_at((parent.as_fd(), &name)) {
-        Ok(stat) => Some(stat),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(FileError::new("look at", location, error).into()),
-    };
-    if there.is_some_and(|stat| stat.file_type == FileType::Directory)
-        && let Ok(root) = files::open_directory_at((parent.as_fd(), &name))
-    {
+    if let Ok(root) = files::open_directory_at((parent.as_fd(), &name)) {
         files::remove_stale_areas(root.as_fd());
     }
-    Ok(Target { parent, name, location, there })
+    Ok(Target { parent, name, location, there: None })
 }
 
 fn enter(

@@ -44,6 +44,7 @@ pub(super) fn metadata<'a>(
     let entry = tree.entry(index);
     Metadata {
         mode: entry.mode,
+        privileged: request.setuid,
         mtime: entry.mtime,
         owner: tree.owner(index).filter(|_| request.owner),
         xattrs: if request.xattrs { tree.xattrs(index) } else { &[] },
@@ -251,7 +252,7 @@ impl Session<'_, '_> {
             }
             // All of it is holes.
             LargeFile::create(at, data.size)?;
-            LargeFile::open(at)?.finish(at, &metadata)
+            LargeFile::open(at)?.finish(&metadata)
         };
         let stat = make().map_err(|error| writer.failed(file, error))?;
         self.written.identities.push((file, stat.identity));
@@ -285,7 +286,7 @@ impl Session<'_, '_> {
         // Acquire and release: whoever finishes the file does so after all
         // pieces were written.
         if filling.left.fetch_sub(len, Ordering::AcqRel) == len {
-            let stat = open.finish(at, &metadata(writer.tree, file, writer.request))?;
+            let stat = open.finish(&metadata(writer.tree, file, writer.request))?;
             self.written.identities.push((file, stat.identity));
         }
         Ok(())

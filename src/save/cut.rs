@@ -333,7 +333,7 @@ impl<'a> Cutter<'a> {
     /// Hands in what the store does not have of a piece.
     fn store(&self, piece: Piece, events: &Sender<Event>, chunks: &ChunkSender) {
         let presence: Vec<Presence> =
-            piece.chunks.iter().map(|(id, _)| self.known.presence(id)).collect();
+            piece.chunks.iter().map(|(id, range)| self.known.presence(id, len_of(range))).collect();
         if presence.contains(&Presence::Unknown) {
             return tell(events, Event::Wait(piece));
         }
@@ -410,7 +410,7 @@ enum Why {
     Failed(io::Error),
 }
 
-fn len_of(range: &Range<usize>) -> u32 {
+pub(super) fn len_of(range: &Range<usize>) -> u32 {
     u32::try_from(range.len()).expect("chunks are shorter than 4 GiB")
 }
 

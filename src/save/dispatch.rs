@@ -134,7 +134,7 @@ impl<'c, 'a: 'c> Dispatch<'c, 'a> {
         let Some(chunks) = &self.recalled[unit] else {
             return false;
         };
-        let presence = |(id, _): &(ChunkId, u32)| self.cutter.known.presence(id);
+        let presence = |(id, len): &(ChunkId, u32)| self.cutter.known.presence(id, *len);
         // `Presence` is ordered from the best to the worst.
         match chunks.iter().map(presence).max() {
             Some(Presence::Absent) => return false,

@@ -4,9 +4,11 @@
 //! They are looked up in batches, one after the other, each by a thread of its
 //! own. The first only reads what every lookup needs.
 
+use std::ops::Range;
+
 use crossbeam_channel::Sender;
 
-use super::cut::{Cutter, Event, Piece, tell};
+use super::cut::{Cutter, Event, Piece, len_of, tell};
 use crate::ids::ChunkId;
 use crate::index::{KnownChunks, Presence};
 use crate::threads::beside;
@@ -27,8 +29,10 @@ impl Lookup {
     /// otherwise.
     pub(super) fn piece(&mut self, piece: Piece, known: &KnownChunks) -> Option<Piece> {
         let before = self.unknown.len();
-        let ids = piece.chunks.iter().map(|(id, _)| *id);
-        self.unknown.extend(ids.filter(|id| known.presence(id) == Presence::Unknown));
+        let is_unknown = |(id, range): &&(ChunkId, Range<usize>)| {
+            known.presence(id, len_of(range)) == Presence::Unknown
+        };
+        self.unknown.extend(piece.chunks.iter().filter(is_unknown).map(|(id, _)| *id));
         if self.unknown.len() == before {
             return Some(piece);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::InvalidLocation;
 use crate::code::Code;
 use crate::files::FileError;
+use crate::harmless;
 
 /// The kinds of request a store answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -294,7 +295,9 @@ impl RemoteErrorKind {
 impl RemoteError {
     /// A failure that says nothing of regions.
     pub fn new(kind: RemoteErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), region: None }
+        // A server's own words: one line, that does no harm.
+        let detail = harmless::name(detail.into().as_bytes()).into_owned();
+        Self { kind, detail, region: None }
     }
 
     /// A bucket that is in another region, of which the service may have told

@@ -109,7 +109,7 @@ fn only_metadata_differs() {
         chmod(tree.join("pkg01"), 0o700);
         set_mtime(tree.join("pkg02"), 5, 5);
         set_mtime(tree.join("empty/dir"), 5, 5);
-        chmod(tree.join("empty"), 0o3777);
+        chmod(tree.join("empty"), 0o777);
         set_mtime(tree.join("pkg07/soft7"), 5, 5);
         set_mtime(&tree, 5, 5);
         let inode = fs::metadata(tree.join("big.bin")).unwrap().ino();

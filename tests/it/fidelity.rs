@@ -16,8 +16,12 @@ use crate::support::{
 
 /// Saves `tree` and restores it elsewhere.
 fn round_trip(sandbox: &Sandbox) {
+    round_trip_with(sandbox, &[]);
+}
+
+fn round_trip_with(sandbox: &Sandbox, more: &[&str]) {
     let report = sandbox.save(&[]);
-    let restored = sandbox.restore_to("out", &[]);
+    let restored = sandbox.restore_to("out", more);
     assert_eq!(report["files"], restored["files"]);
     assert_eq!(report["raw_bytes"], restored["raw_bytes"]);
     assert_same(&sandbox.work("tree"), &sandbox.path("out/tree"));
@@ -118,9 +122,9 @@ fn every_permission_bit() {
         chmod(directory.join("inner"), bits);
         chmod(&directory, bits);
     }
-    round_trip(&sandbox);
+    round_trip_with(&sandbox, &["--setuid"]);
     // And over an intact tree nothing differs.
-    let again = sandbox.restore_to("out", &["--no-stat-record"]);
+    let again = sandbox.restore_to("out", &["--setuid", "--no-stat-record"]);
     assert_eq!(again["files_unchanged"], again["files"]);
     assert_same(&tree, &sandbox.path("out/tree"));
 }
@@ -433,7 +437,7 @@ fn owners_by_option() {
         let metadata = fs::symlink_metadata(sandbox.path(path)).unwrap();
         (metadata.uid(), metadata.gid())
     };
-    sandbox.restore_to("out", &["--owner"]);
+    sandbox.restore_to("out", &["--owner", "--setuid"]);
     assert_same(&tree, &sandbox.path("out/tree"));
     for name in ["d", "d/file", "d/link", "d/setuid"] {
         assert_eq!(owner(&format!("out/tree/{name}")), owner(&format!("work/tree/{name}")));

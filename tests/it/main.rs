@@ -15,6 +15,7 @@ mod faults;
 mod fidelity;
 mod flush;
 mod flush_cli;
+mod hostile;
 mod incremental;
 mod kill;
 mod look;

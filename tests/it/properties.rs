@@ -140,7 +140,7 @@ proptest! {
         for number in (0..rounds.len()).chain((0..rounds.len()).rev()) {
             let (copy, out) = (sandbox.path(format!("copy{number}")), sandbox.path("out"));
             let key = format!("k{number}");
-            let arguments = ["restore", "--delete-extra", "--key", &key];
+            let arguments = ["restore", "--delete-extra", "--setuid", "--key", &key];
             sandbox.larder(arguments.iter().chain(options)).ok();
             assert_same(&copy, &tree);
             let to = ["--to", out.to_str().unwrap()];

@@ -31,6 +31,12 @@ impl Sandbox {
         Self::of(tempfile::Builder::new().prefix("larder-it-").tempdir().unwrap())
     }
 
+    /// A sandbox below some other directory than that for temporary files.
+    #[allow(dead_code, reason = "for some of the tests that have this file")]
+    pub(crate) fn within(directory: &Path) -> Self {
+        Self::of(tempfile::Builder::new().prefix("larder-it-").tempdir_in(directory).unwrap())
+    }
+
     /// In memory, where the machine has such a place: for tests of hundreds of small
     /// restores, which a disk's journal makes ten times as slow.
     #[allow(dead_code, reason = "for some of the tests that have this file")]

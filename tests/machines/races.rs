@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sample;
 use crate::support::{Noise, Sandbox, contents, run_whatever_it_does, stage_areas, wait};
 use crate::tree;
+use crate::world::sandbox;
 
 /// Files of a tree that is edited.
 const FILES: u64 = 24;
@@ -41,7 +42,7 @@ fn is_a_state(bytes: &[u8]) -> bool {
     if bytes.is_empty() {
         return true;
     }
-    bytes.len() % RECORD == 0 && {
+    bytes.len().is_multiple_of(RECORD) && {
         let (file, version) = (word(0), word(8));
         let mut records = bytes.chunks(RECORD).zip(0..);
         records.all(|(chunk, number)| *chunk == record(file, version, number))
@@ -129,7 +130,7 @@ fn rounds() -> u64 {
 
 fn save_and_check(sandbox: &Sandbox, round: u64) -> bool {
     let mut arguments = vec!["save", "--key", "k", "tree"];
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         arguments.push("--skip-unreadable");
     }
     let run = run_whatever_it_does(&mut sandbox.command(&arguments));
@@ -151,7 +152,7 @@ fn save_and_check(sandbox: &Sandbox, round: u64) -> bool {
 
 #[test]
 fn what_is_saved_of_a_changing_tree_was_there() {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     let root = sandbox.work("tree");
     for directory in 0..4 {
         fs::create_dir_all(root.join(format!("d{directory}"))).unwrap();
@@ -194,7 +195,7 @@ fn what_is_saved_of_a_changing_tree_was_there() {
 
 /// A sandbox with two trees, in directories of their own.
 fn two_trees() -> (Sandbox, [tree::Tree; 2]) {
-    let sandbox = Sandbox::new();
+    let sandbox = sandbox();
     for (name, version) in [("a", 1), ("b", 2)] {
         for file in 0..30 {
             // Every third is the same in both.
@@ -220,7 +221,7 @@ fn of_two_saves_of_a_key_at_once_one_is_kept_whole() {
     let (sandbox, trees) = two_trees();
     for round in 0..rounds() {
         let mut arguments = vec!["save", "--key", "k", "tree"];
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             arguments.push("--no-reuse");
         }
         let mut saves = ["a", "b"].map(|from| start(&sandbox, from, &arguments));
@@ -259,7 +260,7 @@ fn two_restores_into_a_directory_at_once_mix_no_file() {
         let stranger = tree::stranger(&found, [&a, &b]);
         assert_eq!(stranger, None, "round {round}: neither of one nor of the other");
         // The next one is alone, and must not believe what either left behind.
-        let (key, expected) = if round % 2 == 0 { ("a", &a) } else { ("b", &b) };
+        let (key, expected) = if round.is_multiple_of(2) { ("a", &a) } else { ("b", &b) };
         sandbox.larder(["restore", "--delete-extra", "--key", key, "--to", to]).ok();
         assert_eq!(tree::read(&out.join("tree")), *expected, "round {round}");
         assert_eq!(stage_areas(&out), Vec::<PathBuf>::new(), "round {round}");

@@ -17,14 +17,21 @@ pub(crate) enum Tried {
 pub(crate) struct Results {
     tried: u64,
     failures: Vec<String>,
+    /// Whether it is failures that are wanted, which nobody needs to read.
+    is_expected: bool,
 }
 
 impl Results {
+    /// Of tries of which some are to fail.
+    pub(crate) fn of_harm() -> Self {
+        Self { is_expected: true, ..Self::default() }
+    }
+
     /// Tells how many tries there were, and fails if any showed something wrong.
     #[track_caller]
     pub(crate) fn report(&self, what: &str) {
         eprintln!("{}: {what}", self.tried);
-        let Self { tried, failures } = self;
+        let Self { tried, failures, .. } = self;
         let count = failures.len();
         assert!(failures.is_empty(), "{count} went wrong:\n\n{}", failures.join("\n\n"));
         assert!(*tried > 0 || only().is_some(), "nothing was tried");
@@ -76,11 +83,19 @@ pub(crate) fn try_each<T: Sync + Display>(
                         .unwrap_or_else(|_| (item.to_string(), Err("it panicked".to_owned())));
                     let mut results = shared.lock().unwrap();
                     match outcome {
-                        Ok(Tried::Yes) => results.tried += 1,
+                        Ok(Tried::Yes) => {
+                            results.tried += 1;
+                            if results.tried.is_multiple_of(500) {
+                                eprintln!("{} tries", results.tried);
+                            }
+                        }
                         Ok(Tried::Nothing) => {}
                         Err(why) => {
                             let failure = format!("{name}: {why}");
-                            eprintln!("{failure}\n");
+                            // A long run that is ended early has told it by then.
+                            if !results.is_expected {
+                                eprintln!("{failure}\n");
+                            }
                             results.failures.push(failure);
                         }
                     }

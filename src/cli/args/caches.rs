@@ -147,6 +147,11 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub(crate) xattrs: bool,
 
+    /// Restore set-user-ID, set-group-ID and sticky bits, and with --xattrs attributes that are
+    /// the system's
+    #[arg(long)]
+    pub(crate) setuid: bool,
+
     #[command(flatten)]
     pub(crate) local_cache: LocalCache,
 

@@ -3,6 +3,8 @@
 use larder::progress::Warning;
 use larder::relpath::display;
 
+use crate::cli::output::things;
+
 /// What a warning says, in one line.
 pub(in crate::cli) fn describe(warning: &Warning) -> String {
     let shown = |path: &std::path::Path| display(path.as_os_str().as_encoded_bytes()).into_owned();
@@ -19,8 +21,23 @@ pub(in crate::cli) fn describe(warning: &Warning) -> String {
             "{} is a symbolic link, and saved as that: what it points to is not",
             shown(path)
         ),
-        Warning::OutOfBounds { path } => {
-            format!("{path} of the cache is left out: larder.toml does not name it")
+        Warning::OutOfBounds { path, more: 0 } => {
+            format!("{path} of the cache is left out: the settings do not name it")
+        }
+        Warning::OutOfBounds { path, more } => format!(
+            "{path} of the cache and {more} more are left out: the settings do not name them"
+        ),
+        Warning::OtherRestore { path } => {
+            format!("another restore is at work in {}: waiting for it to end", shown(path))
+        }
+        Warning::WithoutPrivileges { bits, attributes } => {
+            let left = |number: u64, what: &str| {
+                (number > 0).then(|| format!("{} without {what}", things(number, "entry")))
+            };
+            let bits = left(*bits, "their set-user-ID, set-group-ID or sticky bits");
+            let attributes = left(*attributes, "attributes that are the system's");
+            let all: Vec<String> = bits.into_iter().chain(attributes).collect();
+            format!("restored {}: --setuid restores them, too", all.join(", and "))
         }
         Warning::Distrusted { error } => format!("passed over: {error}"),
         Warning::IgnoredDamage { error } => format!("not used: {error}"),

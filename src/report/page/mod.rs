@@ -13,7 +13,8 @@ mod hits;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use larder::harmless;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context, escape_formatter};
 use sha2::{Digest as _, Sha256};
 
 use super::Report;
@@ -35,6 +36,12 @@ impl Report {
     pub(crate) fn page(&self) -> String {
         let mut environment = Environment::empty();
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.set_formatter(|output, state, value| match value.as_str() {
+            Some(text) if !value.is_safe() => {
+                escape_formatter(output, state, &Value::from(&*harmless::text(text)))
+            }
+            _ => escape_formatter(output, state, value),
+        });
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let template = environment.template_from_str(include_str!("page.html"));
         // Tests render it; the data decides on nothing that could fail.

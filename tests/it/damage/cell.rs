@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use larder::error::Error;
 use larder::flush::{RepairReport, RepairRequest, repair};
-use larder::format::{Layout, Manifest};
+use larder::format::{Layout, SealedManifest};
 use larder::repository::Repository;
 use larder::restore::Hit;
 use larder::store::{MemoryStore, PutMode, Store};
@@ -240,7 +240,7 @@ impl<'w> Cell<'w> {
         let damaged: BTreeSet<_> = found.damaged.iter().map(|found| found.key.clone()).collect();
         let readable = |key: &larder::ids::Key| {
             let object = super::world::manifest_of(key.as_str());
-            Manifest::decode(&contents[&object]).is_ok_and(|manifest| manifest.key == *key)
+            SealedManifest::decode(&contents[&object]).is_ok_and(|manifest| manifest.key == *key)
         };
         let intact = keys.filter(|key| !damaged.contains(key) && readable(key));
         intact.map(|key| key.to_string()).collect()

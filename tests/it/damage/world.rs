@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use larder::error::Error;
 use larder::flush::{FlushReport, flush};
-use larder::format::{GcState, Layout, Location, Manifest};
+use larder::format::{GcState, Layout, Location, SealedManifest};
 use larder::ids::{ChunkId, TableId};
 use larder::progress::{Context, Progress, Warning};
 use larder::restore::{RestoreReport, RestoreRequest, restore};
@@ -82,9 +82,9 @@ impl World {
         below(&self.tree(tree))
     }
 
-    fn manifest(&self, key: &str) -> Manifest {
+    fn manifest(&self, key: &str) -> SealedManifest {
         let object = manifest_of(key);
-        Manifest::decode(&self.store.contents()[&object]).unwrap()
+        SealedManifest::decode(&self.store.contents()[&object]).unwrap()
     }
 
     /// A chunk that only the victim needs, and where it lies.
