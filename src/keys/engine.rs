@@ -14,7 +14,7 @@ use super::failure::{KeyError, Mistake};
 use super::functions::{self, Refusal};
 use super::names;
 use super::slug::slug;
-use super::split::{Piece, Role, Word, multiplication, split, words};
+use super::split::{Piece, Role, Word, is_too_long, multiplication, split, words};
 use super::{FilesHash, Part, Rendered, Surroundings, calendar};
 
 /// Renders templates.
@@ -127,6 +127,10 @@ impl Engine {
                 let mistake = Mistake::new(at(&word.range), misnomer.why).hint(misnomer.hint);
                 return Err(mistake.of(template));
             }
+        }
+        if is_too_long(source) {
+            let mistake = Mistake::new(whole, "this expression is too long");
+            return Err(mistake.hint("a key has at most 512 bytes").of(template));
         }
         if let Some(at) = multiplication(source) {
             let why = "a key template multiplies nothing";
@@ -482,8 +486,26 @@ mod tests {
         let template = format!("{{{{ 'a'{} }}}}", " | replace('a', 'aaaaaaaaaa')".repeat(30));
         let root = repository(HASH);
         let refused = rendered(&engine(root.path(), &[]), &template).unwrap_err();
-        assert!(refused.starts_with("what replace() gives is too long"), "{refused}");
+        assert!(refused.contains("what replace() gives is too long"), "{refused}");
         assert!(refused.ends_with("hint: a key has at most 512 bytes"), "{refused}");
+    }
+
+    /// Found by fuzzing: the stack ended.
+    #[test]
+    fn no_template_is_nested_too_deep() {
+        let root = repository(HASH);
+        let engine = engine(root.path(), &[]);
+        for deep in ["-".repeat(100_000), "not ".repeat(100_000), "1+".repeat(100_000)] {
+            let refused = rendered(&engine, &format!("{{{{ {deep}1 }}}}")).unwrap_err();
+            assert!(refused.contains("this expression is too long"), "{}", refused.len());
+            // What is just short enough.
+            let _ = rendered(&engine, &format!("{{{{ {}1 }}}}", &deep[..508]));
+        }
+        let globs = (0..200).map(|number| format!("'{number}/**/go.sum', ")).collect::<String>();
+        check(
+            &format!("{{{{ hash({globs}'a/go.sum', 'b/go.sum')[:8] }}}}").replace(", ", ","),
+            "91714961",
+        );
     }
 
     #[test]

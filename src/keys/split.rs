@@ -114,6 +114,16 @@ fn mask(source: &str) -> (String, Option<usize>) {
     (masked, open.map(|(_, at)| at))
 }
 
+/// Bytes that an expression may have outside of its texts: the engine reads and drops what
+/// is nested by calling itself, and so many levels fit on any thread's stack.
+const MAX_LEN: usize = 512;
+
+/// Whether an expression is longer than anybody's.
+pub(super) fn is_too_long(source: &str) -> bool {
+    let (masked, _) = mask(source);
+    masked.bytes().filter(|byte| *byte != b'"').count() > MAX_LEN
+}
+
 /// Where an expression multiplies: the engine would make texts and lists of a gigabyte
 /// of a few letters.
 pub(super) fn multiplication(source: &str) -> Option<usize> {

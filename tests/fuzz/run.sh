@@ -1,14 +1,15 @@
 #!/bin/sh
 # Fuzzes all that larder reads from others.
 #
-#   sh tests/fuzz/run.sh [MINUTES] [TARGET…]     each target for so long (30), or these
+#   sh tests/fuzz/run.sh [MINUTES [TARGET…]]     each target for so long (30), or these
 #   SANITIZER=address sh tests/fuzz/run.sh …     with AddressSanitizer, for what C does
 #
-# What reaches more than was reached before is added to tests/fuzz/corpus/, which is
-# then made as small as it can be; what fails goes to tests/fuzz/regressions/, for the
-# unit tests to run. `sh tests/run.sh` needs nothing of this.
+# What is found is kept in tests/fuzz/target/corpus/; of that, few inputs that reach much
+# become tests/fuzz/corpus/. What fails goes to tests/fuzz/regressions/. The unit tests run
+# both; `sh tests/run.sh` needs nothing of this.
 set -eu
 cd "$(dirname "$0")/../.."
+here=$PWD/tests/fuzz
 
 VERSION=0.13.2
 minutes=${1:-30}
@@ -16,28 +17,30 @@ minutes=${1:-30}
 [ $# -gt 0 ] || set -- manifest pack index marker annotation store_url key_template plugin_env config
 sanitizer=${SANITIZER:-none}
 
-if ! cargo fuzz --version 2>/dev/null | grep -q " $VERSION$"; then
+cargo fuzz --version 2>/dev/null | grep -q " $VERSION$" ||
     cargo install cargo-fuzz --locked --version "$VERSION"
-fi
-# Of the flags, only sanitizers need a nightly compiler, or a stable one that takes
-# itself for one.
+# Only sanitizers need a nightly compiler, or a stable one that takes itself for one.
 [ "$sanitizer" = none ] || export RUSTC_BOOTSTRAP=1
 
 fuzz() {
-    command=$1
-    target=$2
-    shift 2
-    cargo fuzz "$command" --fuzz-dir tests/fuzz --sanitizer "$sanitizer" "$target" "$@"
+    target=$1
+    shift
+    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer "$sanitizer" "$target" "$@"
 }
 
 for target; do
-    fails=tests/fuzz/regressions/$target
-    mkdir -p "$fails"
-    # An input is as long as one of a store with a few files; all of it is done in a
-    # few milliseconds.
-    fuzz run "$target" "tests/fuzz/corpus/$target" "$fails" -- \
-        -dict="tests/fuzz/dictionaries/$target" -max_len=8192 -timeout=10 \
+    found=$here/target/corpus/$target
+    fails=$here/regressions/$target
+    mkdir -p "$found" "$fails"
+    fuzz "$target" "$found" "$here/corpus/$target" "$fails" -- \
+        -dict="$here/dictionaries/$target" -max_len=8192 -timeout=10 \
         -rss_limit_mb=1500 -malloc_limit_mb=1200 -max_total_time=$((minutes * 60)) \
         -artifact_prefix="$fails/" -print_final_stats=1
-    fuzz cmin "$target" "tests/fuzz/corpus/$target" -- -max_len=8192
+
+    rm -rf "$found.least" "$found.control"
+    mkdir "$found.least"
+    fuzz "$target" "$found.least" "$found" "$here/corpus/$target" -- \
+        -merge=1 -use_counters=0 -max_len=4096 -merge_control_file="$found.control"
+    case $target in manifest | index) limit=110 ;; *) limit=50 ;; esac
+    python3 "$here/pick.py" "$found.control" "$here/corpus/$target" "$limit"
 done
