@@ -500,7 +500,7 @@ fn holes_take_no_space() {
             Err(Error::File(error)) => assert!(error.path.ends_with("m/hole"), "{error}"),
             Err(error) => panic!("{size}: {error}"),
         }
-        assert_eq!(stage_areas(&place.target()), [PathBuf::new(); 0]);
+        assert!(stage_areas(&place.target()).is_empty());
     }
 }
 
