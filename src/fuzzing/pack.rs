@@ -97,7 +97,7 @@ fn check_stored(data: &[u8]) {
     let claimed = u32::from_le_bytes(*claimed);
     let mut raw = vec![];
     let decoder = zstd::stream::read::Decoder::with_buffer(stored);
-    let read = decoder.and_then(|it| it.take(UNPACKED).read_to_end(&mut raw));
+    let read = decoder.and_then(|it| it.take(u64::from(MAX_CHUNK_LEN) + 1).read_to_end(&mut raw));
     let raw_len = match u32::try_from(raw.len()) {
         Ok(len @ 1..=MAX_CHUNK_LEN) if read.is_ok() => len,
         _ => claimed % MAX_CHUNK_LEN + 1,
