@@ -37,6 +37,7 @@ fn the_seeds_are_written() {
         write_manifest(&format!("tree-{number}"), &manifest.encode());
         let sequence = manifest.sequence.iter().map(|&row| manifest.chunks.get(row));
         let record = StatRecord {
+            sealed_by: None,
             chunking: crate::chunking::parameters(),
             identities: manifest.tree.indexes().map(|_| None).collect(),
             sequence: sequence.map(|(id, at)| (id, at.raw_len)).collect(),

@@ -100,6 +100,8 @@ impl Evil {
             sequence.extend(std::iter::repeat_n(row, *times));
         }
         let manifest = Manifest {
+            sealed_by: None,
+            signed_by: None,
             scope: "default".parse().unwrap(),
             key: self.key.parse().unwrap(),
             writer: self.writer.into(),
