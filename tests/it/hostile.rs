@@ -154,7 +154,8 @@ fn changed(mut sealed: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
             found = true;
         }
         all.extend_from_slice(&header[..16]);
-        all.extend_from_slice(blake3::hash(&payload).as_bytes());
+        let hash = blake3::Hasher::new().update(&header[..16]).update(&payload).finalize();
+        all.extend_from_slice(hash.as_bytes());
         all.extend_from_slice(&zstd::bulk::compress(&payload, 3).unwrap());
         sealed = &frames[len..];
     }
