@@ -110,7 +110,7 @@ fn why(
     store: &CountedStore,
     wanted: Option<&Rendered>,
 ) -> Option<Explanation> {
-    let open = || Repository::open(session.access(&store));
+    let open = || Repository::open(session.access(store));
     explain::of_hit(session, &arguments.find, hit, open, wanted)
 }
 

@@ -368,8 +368,10 @@ mod tests {
         SealedManifest::decode(&sealed.encode())?.open(keys)
     }
 
+    type Change = fn(&mut SealedManifest);
+
     /// What of a manifest nobody but its saver may change.
-    fn changes() -> Vec<(&'static str, fn(&mut SealedManifest))> {
+    fn changes() -> Vec<(&'static str, Change)> {
         vec![
             ("scope", |sealed| sealed.scope = "other/scope".parse().unwrap()),
             ("key", |sealed| sealed.key = "other-key".parse().unwrap()),
@@ -394,7 +396,7 @@ mod tests {
         let signed = SealedManifest::close(&manifest(), &keys(&[], Some(&key))).unwrap();
         assert_eq!(reopened(&signed, &requiring(&key)).unwrap().signed_by, Some(key.public()));
         let saved = |sealed: &mut SealedManifest| sealed.facts.saved = StoreTime::from_unix(77);
-        for (what, change) in changes().into_iter().chain([("saved", saved as fn(&mut _))]) {
+        for (what, change) in changes().into_iter().chain([("saved", saved as Change)]) {
             let mut changed = signed.clone();
             change(&mut changed);
             let refused = reopened(&changed, &requiring(&key)).unwrap_err();

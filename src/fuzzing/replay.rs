@@ -7,6 +7,14 @@ use std::path::Path;
 /// Runs a target's body on what is kept for it.
 #[track_caller]
 pub(crate) fn replay(target: &str, body: fn(&[u8])) {
+    // The program's main thread has as much, and templates are nested up to 150 times.
+    let thread = std::thread::Builder::new().stack_size(8 << 20);
+    let (target, place) = (target.to_owned(), std::panic::Location::caller());
+    let replayed = thread.spawn(move || replay_all(&target, body)).unwrap().join();
+    assert!(replayed.is_ok(), "{place}: see above");
+}
+
+fn replay_all(target: &str, body: fn(&[u8])) {
     let mut inputs = 0;
     for kind in ["corpus", "regressions"] {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(kind);

@@ -68,9 +68,8 @@ pub(super) fn fetch(
         .collect();
     let bytes = files.iter().map(|&file| tree.data_len(file)).sum();
     context.progress.begin(Phase::Restore, files.len() as u64, bytes);
-    let sealing = repository.sealing(manifest);
-    let writer =
-        FileWriter::new(manifest, tree, comparison, stage, &files, sealing, request, context);
+    let sealed = (manifest, repository.sealing(manifest));
+    let writer = FileWriter::new(sealed, tree, comparison, stage, &files, request, context);
     writer.make_empty_files(&files)?;
 
     let tier = request.tier.as_deref();

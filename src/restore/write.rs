@@ -87,12 +87,11 @@ struct Kit<'a> {
 
 impl<'a> FileWriter<'a> {
     pub(super) fn new(
-        manifest: &Manifest,
+        (manifest, sealing): (&Manifest, Sealing),
         tree: &'a Tree,
         comparison: &'a Comparison,
         stage: &'a Stage<'a>,
         files: &[EntryIndex],
-        sealing: Sealing,
         request: &'a RestoreRequest,
         context: Context<'a>,
     ) -> Self {

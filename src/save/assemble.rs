@@ -17,7 +17,6 @@ use crate::ids::ChunkId;
 use crate::index::KnownChunks;
 use crate::progress::{Context, Warning};
 use crate::records::{Records, lasting};
-use crate::secrets::Sealing;
 use crate::upload::Uploaded;
 
 /// A manifest that can be published, and what goes with it.
@@ -42,7 +41,6 @@ pub(super) fn assemble(
     uploaded: &Uploaded,
     mut vouched: Vec<bool>,
     request: &SaveRequest,
-    sealing: &Sealing,
 ) -> Result<Assembled, Error> {
     let left_out = apply_changes(&mut walked, &mut vouched, contents);
     place_files(&mut walked, plan, contents, &left_out);
@@ -80,7 +78,7 @@ pub(super) fn assemble(
         tree,
         sequence,
         chunks,
-        sealed_by: sealing.key(),
+        sealed_by: None,
         signed_by: None,
     };
     // A manifest that its own reader would refuse must never be published.

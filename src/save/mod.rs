@@ -238,12 +238,12 @@ fn save_once(
         context.progress.warn(Warning::NotKept { error: error.to_string() });
     }
 
-    let assembled = assemble::assemble(
-        walked, &plan, &contents, &known, &uploaded, vouched, request, &sealing,
-    )?;
+    let assembled =
+        assemble::assemble(walked, &plan, &contents, &known, &uploaded, vouched, request)?;
     let mut report = assembled.report;
     let mut manifest = assembled.manifest;
     manifest.facts.epoch = view.state.epoch;
+    manifest.sealed_by = sealing.key();
     let signer = access.keys.signer();
     let is_unchanged = |own: &StoredManifest| {
         (signer.is_none() || own.manifest.signed_by == signer)

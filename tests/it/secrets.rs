@@ -100,7 +100,7 @@ fn flushes_refreshes_and_repacking_keep_signatures_and_need_no_key() {
     let read =
         [("LARDER_REQUIRE_SIGNATURE", public.as_str()), ("LARDER_ENCRYPTION_KEY", secret.as_str())];
     // Most of the pack is not in use any more.
-    write(sandbox.work("tree/other"), &vec![0xa5; 100]);
+    write(sandbox.work("tree/other"), vec![0xa5; 100]);
     with(&sandbox, &save, &["save", "--key", "whole", "tree"]).ok();
     with(&sandbox, &save, &["save", "--key", "k", "tree/small", "tree/other"]).ok();
     sandbox.larder(["delete", "whole"]).ok();

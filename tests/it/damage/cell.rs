@@ -92,10 +92,10 @@ impl<'w> Cell<'w> {
             }
             Err(error) => self.failed("restore", &error),
         };
-        if matches!(outcome, Miss | Exits(_)) {
-            if before != (contents(&to), ctimes(&to.join("tree/large"))) {
-                self.complain("a restore that failed changed something");
-            }
+        if matches!(outcome, Miss | Exits(_))
+            && before != (contents(&to), ctimes(&to.join("tree/large")))
+        {
+            self.complain("a restore that failed changed something");
         }
         if !stage_areas(&to).is_empty() {
             self.complain("a stage area was left");
@@ -175,7 +175,7 @@ impl<'w> Cell<'w> {
             Err(error) => self.failed("flush", &error),
         };
         self.still_intact(&store, &intact, "flush");
-        self.leaves_newer_alone(&store, before, "flush");
+        self.leaves_newer_alone(&store, before.as_ref(), "flush");
         let after = self.restore(&store, false, "a");
         if after != restore {
             self.complain(format!("restore is {restore:?}, and {after:?} after a flush"));
@@ -195,7 +195,7 @@ impl<'w> Cell<'w> {
             Err(error) => self.failed("repair", &error),
         };
         self.still_intact(&store, &intact, "repair");
-        self.leaves_newer_alone(&store, before, "repair");
+        self.leaves_newer_alone(&store, before.as_ref(), "repair");
         let after = self.restore(&store, false, "a");
         if !matches!(repaired, Exits(_)) {
             if matches!(after, Exits(_)) {
@@ -219,12 +219,12 @@ impl<'w> Cell<'w> {
     fn leaves_newer_alone(
         &mut self,
         store: &MemoryStore,
-        before: Option<bytes::Bytes>,
+        before: Option<&bytes::Bytes>,
         command: &str,
     ) {
         // Deltas are taken away unread: they are for the time until the next flush.
         let is_read = self.place != Place::Delta;
-        if self.damage == Damage::Newer && is_read && self.bytes(store) != before {
+        if self.damage == Damage::Newer && is_read && self.bytes(store).as_ref() != before {
             self.complain(format!("{command} changed what a newer larder wrote"));
         }
     }

@@ -47,7 +47,7 @@ impl<'w> LocalCell<'w> {
         [restore, save, after, No, No, No, No, No]
     }
 
-    fn complain(&mut self, text: String) {
+    fn complain(&mut self, text: &str) {
         self.complaints.push(format!("{:?} of {:?}: {text}", self.damage, self.place));
     }
 
@@ -136,7 +136,7 @@ impl<'w> LocalCell<'w> {
         }
         let outcome = self.told("restore", |cell| cell.restore_to(&cell.directory.join("machine")));
         if below(&self.tree()) != self.world.files("a") {
-            self.complain("wrong files were restored".to_owned());
+            self.complain("wrong files were restored");
         }
         outcome
     }
@@ -150,7 +150,7 @@ impl<'w> LocalCell<'w> {
         let to = self.directory.join("another");
         let after = self.told("restore", |cell| cell.restore_to(&to));
         if below(&to.join("tree")) != saved {
-            self.complain("wrong files were saved".to_owned());
+            self.complain("wrong files were saved");
         }
         (outcome, after)
     }
@@ -176,7 +176,7 @@ impl<'w> LocalCell<'w> {
             Ok(true) => Warns,
             Ok(false) => Fine,
             Err(error) => {
-                self.complain(format!("{command}: {error}"));
+                self.complain(&format!("{command}: {error}"));
                 Exits(exit_code(error.code()))
             }
         }
