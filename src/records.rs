@@ -77,7 +77,8 @@ impl Records {
     /// perhaps gone, and what killed runs left.
     fn remove_old(&self) {
         for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            let is_unfinished = entry.path().extension().is_some();
+            // A lock may be held for longer than that, and would be another one then.
+            let is_unfinished = entry.path().extension().is_some_and(|it| it == "tmp");
             let age = if is_unfinished { MAX_WRITING } else { MAX_AGE };
             let old = SystemTime::now().checked_sub(age);
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
@@ -133,11 +134,12 @@ mod tests {
         make("new.tmp", 0);
         make("left.tmp", 2);
         make("record", 2);
+        make("record.lock", 2);
         make("forgotten", 31 * 24);
         Records::new(top.path()).remove_old();
         let there = |name: &str| top.path().join(name).exists();
         assert!(there("new.tmp") && !there("left.tmp"));
-        assert!(there("record") && !there("forgotten"));
+        assert!(there("record") && there("record.lock") && !there("forgotten"));
     }
 
     #[test]

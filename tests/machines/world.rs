@@ -324,7 +324,9 @@ impl World<'_> {
         }
         for entry in fs::read_dir(self.sandbox.path("cache/larder/records")).into_iter().flatten() {
             let path = entry.unwrap().path();
-            left.extend(path.extension().is_some().then_some(path));
+            // The locks of places stay, like their records.
+            let is_left = path.extension().is_some_and(|extension| extension != "lock");
+            left.extend(is_left.then_some(path));
         }
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?} is left")) }
     }
