@@ -332,8 +332,8 @@ fn json_fields() {
     insta::assert_snapshot!(fields("restore --key none"), @"command fetched_bytes files files_compared files_unchanged hit key local_cache_bytes matched_scope raw_bytes removed requests scope seconds stored_bytes time unchanged_bytes wanted");
     insta::assert_snapshot!(fields("lookup --key k"), @"hit key matched_scope requests scope");
     insta::assert_snapshot!(fields("list"), @"caches requests");
-    insta::assert_snapshot!(fields("show k"), @"chunks created entries files hit key mounts packs pinned raw_bytes same_names saved scope stored_bytes ttl writer");
-    insta::assert_snapshot!(fields("show k --files"), @"chunks created entries files hit key mounts packs pinned raw_bytes same_names saved scope stored_bytes tree ttl writer");
+    insta::assert_snapshot!(fields("show k"), @"chunks created encryption_key entries files hit key mounts packs pinned raw_bytes same_names saved scope signed_by stored_bytes ttl writer");
+    insta::assert_snapshot!(fields("show k --files"), @"chunks created encryption_key entries files hit key mounts packs pinned raw_bytes same_names saved scope signed_by stored_bytes tree ttl writer");
     insta::assert_snapshot!(fields("show none"), @"hit key scope");
     insta::assert_snapshot!(fields("diff k k"), @"added changed changes first gone_chunks new_chunks removed requests same scope second shared_chunks unsure");
     insta::assert_snapshot!(fields("diff k k --stat"), @"added changed first gone_chunks new_chunks removed requests same scope second shared_chunks unsure");
@@ -341,7 +341,7 @@ fn json_fields() {
     insta::assert_snapshot!(fields("du k"), @"by files hit key raw_bytes requests rows rows_in_all scope stored_bytes");
     insta::assert_snapshot!(fields("du none"), @"hit key scope");
     insta::assert_snapshot!(fields("stats"), @"chunks compression_ratio damaged dedup_ratio keys pack_bytes packs raw_bytes requests stored_bytes unique_bytes unreferenced_bytes");
-    insta::assert_snapshot!(fields("verify --read-data"), @"chunks damaged manifests missing_keys packs problems read_bytes repaired requests seconds");
+    insta::assert_snapshot!(fields("verify --read-data"), @"chunks closed_manifests closed_packs damaged manifests missing_keys packs problems read_bytes repaired requests seconds");
     insta::assert_snapshot!(fields("delete k"), @"deleted requests scope");
 }
 

@@ -184,6 +184,7 @@ fn flags_win_over_variables_and_these_over_the_file() {
     local-cache = none # default
     timeout = none # default
     ignore-error = false # default
+    require-signature = none # default
 
     [cache.npm]
     key = npm-344bca575dee6fcc # npm-{{ hash("package-lock.json") }}
