@@ -25,7 +25,9 @@ cargo fuzz --version 2>/dev/null | grep -q " $VERSION$" ||
 fuzz() {
     target=$1
     shift
-    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer "$sanitizer" "$target" "$@"
+    # One unit of code would make it a little faster, and its building much slower.
+    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer "$sanitizer" --codegen-units 16 \
+        "$target" "$@"
 }
 
 for target; do
