@@ -26,6 +26,7 @@ use ulid::Ulid;
 
 use crate::files::FileError;
 use crate::ids::ChunkId;
+use crate::secrets::SEAL_LEN;
 
 pub use location::{DEFAULT_SIZE, InvalidTier, TierLocation};
 use room::Room;
@@ -74,9 +75,10 @@ impl Tier {
     pub(crate) fn find(&self, id: ChunkId, raw_len: u32) -> Option<Entry> {
         let metadata = fs::symlink_metadata(self.path(id)).ok()?;
         let stored_len = u32::try_from(metadata.len()).ok();
-        // Stored bytes are never longer than raw ones.
+        // Stored bytes are never longer than raw ones, but for a seal.
+        let possible = 1..=raw_len.saturating_add(SEAL_LEN);
         let Some(stored_len) =
-            stored_len.filter(|len| metadata.is_file() && (1..=raw_len).contains(len))
+            stored_len.filter(|len| metadata.is_file() && possible.contains(len))
         else {
             self.remove(id);
             return None;
@@ -231,7 +233,7 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let lays: [&dyn Fn(); 4] = [
             &|| fs::write(&path, b"").unwrap(),
-            &|| fs::write(&path, b"longer than raw").unwrap(),
+            &|| fs::write(&path, [7; 9 + SEAL_LEN as usize + 1]).unwrap(),
             &|| fs::create_dir(&path).unwrap(),
             &|| std::os::unix::fs::symlink("/etc/passwd", &path).unwrap(),
         ];

@@ -152,6 +152,22 @@ fn an_encrypted_store_shows_no_contents_and_no_names() {
     assert_eq!(run.json()["hit"], "miss");
 }
 
+/// Chunks that do not compress are stored longer than they are: a local cache took them
+/// for damaged, and threw them away.
+#[test]
+fn encrypted_chunks_are_kept_on_the_machine_too() {
+    let sandbox = Sandbox::new();
+    let noise = crate::support::Noise(7).bytes(300_000);
+    write(sandbox.work("tree/noise"), noise);
+    let secret = encryption_key(&sandbox);
+    let key = [("LARDER_ENCRYPTION_KEY", secret.as_str())];
+    with(&sandbox, &key, &["save", "--key", "k", "--local-cache", "chunks", "tree"]).ok();
+    let restore = [&RESTORE[..], &["--local-cache", "chunks"]].concat();
+    let report = restored(with(&sandbox, &key, &restore));
+    assert_eq!(report["fetched_bytes"], 0);
+    assert_same(&sandbox.work("tree"), &sandbox.work("out/tree"));
+}
+
 #[test]
 fn keys_are_rotated_by_putting_the_new_one_first() {
     let sandbox = sandbox_with_tree();

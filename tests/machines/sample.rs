@@ -17,16 +17,9 @@ pub(crate) enum Tried {
 pub(crate) struct Results {
     tried: u64,
     failures: Vec<String>,
-    /// Whether it is failures that are wanted, which nobody needs to read.
-    is_expected: bool,
 }
 
 impl Results {
-    /// Of tries of which some are to fail.
-    pub(crate) fn of_harm() -> Self {
-        Self { is_expected: true, ..Self::default() }
-    }
-
     /// Tells how many tries there were, and fails if any showed something wrong.
     #[track_caller]
     pub(crate) fn report(&self, what: &str) {
@@ -35,10 +28,6 @@ impl Results {
         let count = failures.len();
         assert!(failures.is_empty(), "{count} went wrong:\n\n{}", failures.join("\n\n"));
         assert!(*tried > 0 || only().is_some(), "nothing was tried");
-    }
-
-    pub(crate) fn failures(&self) -> usize {
-        self.failures.len()
     }
 }
 
@@ -93,9 +82,7 @@ pub(crate) fn try_each<T: Sync + Display>(
                         Err(why) => {
                             let failure = format!("{name}: {why}");
                             // A long run that is ended early has told it by then.
-                            if !results.is_expected {
-                                eprintln!("{failure}\n");
-                            }
+                            eprintln!("{failure}\n");
                             results.failures.push(failure);
                         }
                     }
