@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::ids::ChunkId;
-use crate::secrets::Sealing;
+use crate::secrets::{KeyId, Sealing};
 use crate::sync::lock;
 
 /// The levels that zstd's own command line offers without extra flags.
@@ -29,6 +29,11 @@ pub(crate) struct Compression {
 impl Compression {
     pub(crate) fn new(level: i32, sealing: Sealing) -> Self {
         Self { level, sealing, idle: Mutex::default() }
+    }
+
+    /// The key that chunks are sealed with.
+    pub(crate) fn sealed_by(&self) -> Option<KeyId> {
+        self.sealing.key()
     }
 
     /// The name of a chunk.

@@ -82,10 +82,7 @@ fn rows(settings: &Settings) -> [Shown; 9] {
             None => "none".to_owned(),
         }),
         Shown::new("ignore-error", ignore_error, ToString::to_string),
-        Shown::new("require-signature", require_signature, |keys| match keys.as_slice() {
-            [] => "none".to_owned(),
-            keys => keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        }),
+        Shown::new("require-signature", require_signature, |it| listed(it)),
     ]
 }
 

@@ -128,9 +128,7 @@ impl Config {
             threads,
             timeout: table.text(&rows::TIMEOUT, |text| Ok(duration(text)?))?,
             ignore_error: table.truth(&rows::IGNORE_ERROR)?,
-            require_signature: table.list(&rows::REQUIRE_SIGNATURE, |text| {
-                text.parse().map_err(|error| Misfit::from(format!("{error}")))
-            })?,
+            require_signature: table.list(&rows::REQUIRE_SIGNATURE, named)?,
             caches: caches.unwrap_or_default(),
             directory,
         })
@@ -168,7 +166,7 @@ fn hint(text: &str, at: usize, why: &str) -> Option<&'static str> {
     (why == "duplicate key").then_some("a [cache.NAME] and each of its settings stand there once")
 }
 
-/// A scope, or a pattern of scopes.
+/// A scope, a pattern of scopes, or a public key.
 fn named<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, Misfit> {
     text.parse().map_err(|error: T::Err| Misfit::from(error.to_string()))
 }

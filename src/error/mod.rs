@@ -273,6 +273,12 @@ impl Error {
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Missing { .. } | Self::DamagedChunk { .. })
     }
+
+    /// Whether one object cannot be relied on, which says nothing of any other: it cannot
+    /// be read, opened or trusted.
+    pub fn is_unusable(&self) -> bool {
+        self.is_unreadable() || matches!(self, Self::Distrusted { .. })
+    }
 }
 
 /// What is the matter with an object of which this is said.

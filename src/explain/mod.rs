@@ -90,9 +90,7 @@ pub(crate) fn explain(
             Ok(Some(stored)) => stored,
             // Deleted since, or nothing to compare with.
             Ok(None) => continue,
-            Err(error) if error.is_unreadable() || matches!(error, Error::Distrusted { .. }) => {
-                continue;
-            }
+            Err(error) if error.is_unusable() => continue,
             Err(error) => return Err(error),
         };
         let there = Record::read(&stored.manifest.annotation);

@@ -162,7 +162,7 @@ impl PackFooter {
             .iter()
             .zip(lens)
             .map(|(id, (&stored, &raw))| (ChunkId::from_bytes(*id), stored, raw));
-        let sealed_by = super::sealed_manifest::key_id(wire.sealed_by.as_ref().map(|key| &***key))?;
+        let sealed_by = super::sealed_manifest::key_id(wire.sealed_by.as_ref())?;
         Ok(Self { chunks: chunks.collect(), sealed_by })
     }
 

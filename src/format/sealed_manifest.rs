@@ -61,7 +61,7 @@ pub enum OpenError {
     Distrust(#[from] Distrust),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Wire {
     scope: Scope,
     key: Key,
@@ -125,7 +125,7 @@ impl References {
             key: wire.key,
             facts: wire.facts.into_facts(),
             chunks: ChunkTable::from_columns(&wire.chunks)?,
-            sealed_by: key_id(wire.sealed_by.as_ref().map(|key| &***key))?,
+            sealed_by: key_id(wire.sealed_by.as_ref())?,
         })
     }
 }
@@ -247,11 +247,6 @@ impl SealedManifest {
         }
     }
 
-    /// Whether it is signed, by whomever.
-    pub fn is_signed(&self) -> bool {
-        self.signature.is_some()
-    }
-
     /// What a body belongs to, as a hash.
     fn belongs_to(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("larder 2026-11-22 a manifest's body");
@@ -325,7 +320,7 @@ impl SealedManifest {
             key: wire.key,
             facts: wire.facts.into_facts(),
             chunks: ChunkTable::from_columns(&wire.chunks)?,
-            sealed_by: key_id(wire.sealed_by.as_ref().map(|key| &***key))?,
+            sealed_by: key_id(wire.sealed_by.as_ref())?,
             signature: wire.signature.map(read).transpose()?,
             body: wire.body.into_vec(),
         })
@@ -333,7 +328,7 @@ impl SealedManifest {
 }
 
 /// The name of a key, if there is one.
-pub(super) fn key_id(bytes: Option<&[u8]>) -> Result<Option<KeyId>, FormatError> {
+pub(super) fn key_id(bytes: Option<&ByteBuf>) -> Result<Option<KeyId>, FormatError> {
     bytes.map(|bytes| Ok(KeyId::from_bytes(exactly(bytes)?))).transpose()
 }
 

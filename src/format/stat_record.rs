@@ -137,7 +137,7 @@ impl StatRecord {
             let (device, inode) = (wire.device[i], wire.inode[i]);
             (inode != 0).then_some(FileIdentity { device, inode, ctime })
         });
-        let sealed_by = super::sealed_manifest::key_id(wire.sealed_by.as_ref().map(|key| &***key))?;
+        let sealed_by = super::sealed_manifest::key_id(wire.sealed_by.as_ref())?;
         Ok(Self {
             sealed_by,
             chunking: wire.chunking,

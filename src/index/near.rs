@@ -25,11 +25,11 @@ pub(crate) fn near_manifests(
     match own {
         Ok(Some(own)) => return Ok((Some(own), vec![])),
         Ok(None) => {}
-        Err(error) if is_passed_over(&error) => warn(context, &error),
+        Err(error) if error.is_unusable() => warn(context, &error),
         Err(error) => return Err(error),
     }
     let read = |scope: &Scope, key: &Key| match repository.manifest(scope, key) {
-        Err(error) if is_passed_over(&error) => {
+        Err(error) if error.is_unusable() => {
             warn(context, &error);
             Ok(None)
         }
@@ -49,11 +49,6 @@ pub(crate) fn near_manifests(
         near.extend(same);
     }
     Ok((None, near))
-}
-
-/// Whether only this one manifest cannot be relied on.
-fn is_passed_over(error: &Error) -> bool {
-    error.is_unreadable() || matches!(error, Error::Distrusted { .. })
 }
 
 /// So many of the scopes' manifests whose keys have the most in common with this one,

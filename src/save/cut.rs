@@ -25,7 +25,6 @@ use crate::ids::ChunkId;
 use crate::index::{KnownChunks, Presence};
 use crate::progress::{Context, Phase, Warning};
 use crate::repository::Repository;
-use crate::secrets::KeyId;
 use crate::store::{MemoryStore, Store};
 use crate::sync::lock;
 use crate::upload::{self, ChunkSender, NewChunk, Uploaded};
@@ -121,8 +120,6 @@ pub(super) struct Cutter<'a> {
     pub(super) repository: Option<&'a Repository>,
     pub(super) known: &'a KnownChunks,
     pub(super) context: Context<'a>,
-    /// The key that new chunks are sealed with.
-    sealed_by: Option<KeyId>,
     compression: Compression,
     pub(super) budget: Arc<Budget>,
     failure: FirstError,
@@ -147,7 +144,6 @@ impl<'a> Cutter<'a> {
             repository,
             known,
             context,
-            sealed_by: sealing.key(),
             compression: Compression::new(request.level, sealing),
             budget: Budget::new(BUDGET),
             failure: FirstError::default(),
@@ -164,8 +160,9 @@ impl<'a> Cutter<'a> {
         let dry_run = self.request.dry_run;
         let tier = self.request.tier.as_deref().filter(|_| !dry_run);
         let (contents, uploaded) = std::thread::scope(|threads| {
+            let sealed_by = self.compression.sealed_by();
             let (chunks, uploader) =
-                upload::start(threads, store, dry_run, tier, self.sealed_by, &self.failure)?;
+                upload::start(threads, store, dry_run, tier, sealed_by, &self.failure)?;
             let contents = rayon::in_place_scope(|tasks| {
                 Dispatch::new(&self, chunks, recalled).run(tasks, threads)
             });
