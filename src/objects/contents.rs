@@ -133,7 +133,7 @@ impl Writer {
         self.flush();
         self.contents.len += u64::from(at.raw_len);
         self.contents.chunks.push((id, at));
-        self.shared.counts.reused(1, u64::from(at.raw_len));
+        self.shared.counts.count_reused(1, u64::from(at.raw_len));
     }
 
     /// Places the chunks that the buffer begins with.
@@ -217,7 +217,7 @@ impl Writer {
         let bytes = |numbers: &mut dyn Iterator<Item = u32>| numbers.map(u64::from).sum::<u64>();
         let all = bytes(&mut ids.iter().map(|(_, len)| *len));
         let fresh = bytes(&mut new.iter().map(|&at| ids[at].1));
-        self.shared.counts.new(new.len() as u64, fresh);
-        self.shared.counts.reused((ids.len() - new.len()) as u64, all - fresh);
+        self.shared.counts.count_new(new.len() as u64, fresh);
+        self.shared.counts.count_reused((ids.len() - new.len()) as u64, all - fresh);
     }
 }

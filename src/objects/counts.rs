@@ -31,12 +31,12 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn new(&self, chunks: u64, bytes: u64) {
+    pub(super) fn count_new(&self, chunks: u64, bytes: u64) {
         self.new_chunks.fetch_add(chunks, Ordering::Relaxed);
         self.new_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn reused(&self, chunks: u64, bytes: u64) {
+    pub(super) fn count_reused(&self, chunks: u64, bytes: u64) {
         self.reused_chunks.fetch_add(chunks, Ordering::Relaxed);
         self.reused_bytes.fetch_add(bytes, Ordering::Relaxed);
     }

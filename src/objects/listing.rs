@@ -1,6 +1,8 @@
 //! Finding objects: one by its name, many by a prefix, and the buckets.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::{Bucket, Condition, Details, Found, Info, ObjectError, ObjectName, Shared};
 use crate::error::Error;
@@ -10,6 +12,7 @@ use crate::progress::Warning;
 use crate::repository::{ListedManifest, StoredManifest};
 use crate::store::{MAX_BATCH, ObjectKey};
 use crate::store_time::StoreTime;
+use crate::sync::lock;
 use crate::workers;
 
 /// Manifests that are read at once for a page of a listing.
@@ -23,6 +26,24 @@ pub struct Listed {
     /// When it was put or used last.
     pub modified: StoreTime,
     pub(super) manifest: ListedManifest,
+}
+
+/// How long a list is gone on with.
+const GOES_ON: Duration = Duration::from_secs(60);
+
+/// Lists that are kept to be gone on with, and the longest of them: some 40 MB each.
+const MAX_LISTS: usize = 4;
+const MAX_LEN: usize = 100_000;
+
+/// The last lists that have several pages.
+#[derive(Debug, Default)]
+pub(super) struct Lists(Mutex<VecDeque<List>>);
+
+#[derive(Debug)]
+struct List {
+    of: (Scope, String),
+    made: Instant,
+    listed: Arc<Vec<Listed>>,
 }
 
 impl Listed {
@@ -101,6 +122,27 @@ impl Shared {
         // The store's order is that of encoded names.
         listed.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(listed)
+    }
+
+    pub(super) fn list_anew(&self, scope: &Scope, prefix: &str) -> Result<Arc<Vec<Listed>>, Error> {
+        let made = Instant::now();
+        let listed = Arc::new(self.list(scope, prefix)?);
+        let of = (scope.clone(), prefix.to_owned());
+        let lists = &mut *lock(&self.lists.0);
+        lists.retain(|list| list.of != of && list.made.elapsed() < GOES_ON);
+        if (MAX_BATCH..MAX_LEN).contains(&listed.len()) {
+            lists.truncate(MAX_LISTS - 1);
+            lists.push_front(List { of, made, listed: Arc::clone(&listed) });
+        }
+        Ok(listed)
+    }
+
+    pub(super) fn list_on(&self, scope: &Scope, prefix: &str) -> Result<Arc<Vec<Listed>>, Error> {
+        let is_it = |list: &&List| {
+            list.of.0 == *scope && list.of.1 == prefix && list.made.elapsed() < GOES_ON
+        };
+        let kept = lock(&self.lists.0).iter().find(is_it).map(|list| Arc::clone(&list.listed));
+        kept.map_or_else(|| self.list_anew(scope, prefix), Ok)
     }
 
     /// The objects that were listed, as they are now; a request for each that is not known

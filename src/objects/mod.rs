@@ -49,6 +49,7 @@ pub use counts::Counts;
 pub use details::Details;
 use knowledge::Knowledge;
 pub use listing::Listed;
+use listing::Lists;
 pub use name::{Bucket, InvalidBucket, ObjectName, UploadId};
 use news::News;
 use packs::Packs;
@@ -164,6 +165,7 @@ struct Shared {
     compression: Compression,
     news: Arc<News>,
     cache: Cache,
+    lists: Lists,
     counts: Counters,
     refresh_after: Duration,
 }
@@ -204,6 +206,7 @@ impl Objects {
             compression: Compression::new(level, sealing),
             news,
             cache: Cache::default(),
+            lists: Lists::default(),
             counts: Counters::default(),
             refresh_after,
         };
@@ -245,7 +248,7 @@ impl Objects {
         &self,
         from: &Found,
         to: &ObjectName,
-        details: Details,
+        details: &Details,
         condition: &Condition,
     ) -> Result<Info, ObjectError> {
         self.shared.copy(from, to, details, condition)
@@ -304,8 +307,18 @@ impl Objects {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn list(&self, bucket: &Bucket, prefix: &str) -> Result<Vec<Listed>, ObjectError> {
-        Ok(self.shared.list(&bucket.scope(), prefix)?)
+    pub fn list(&self, bucket: &Bucket, prefix: &str) -> Result<Arc<Vec<Listed>>, ObjectError> {
+        Ok(self.shared.list_anew(&bucket.scope(), prefix)?)
+    }
+
+    /// The same for whoever has seen the beginning of such a list: if that was lately, what
+    /// was put since need not be in it. So a long list is not made anew for each of its
+    /// pages.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list_on(&self, bucket: &Bucket, prefix: &str) -> Result<Arc<Vec<Listed>>, ObjectError> {
+        Ok(self.shared.list_on(&bucket.scope(), prefix)?)
     }
 
     /// What is known of objects that were listed; `None` of those that are gone, or are

@@ -51,7 +51,7 @@ impl News {
         let news = Arc::new(Self { repository, progress, waiting, came: Condvar::new() });
         let weak = Arc::downgrade(&news);
         // Without the thread, all is told at the end, or when it is much.
-        let _ = std::thread::Builder::new().name("tell news".to_owned()).spawn(|| run(weak));
+        let _ = std::thread::Builder::new().name("tell news".to_owned()).spawn(move || run(&weak));
         news
     }
 
@@ -84,7 +84,7 @@ impl News {
     }
 }
 
-fn run(news: Weak<News>) {
+fn run(news: &Weak<News>) {
     while let Some(news) = news.upgrade() {
         {
             let waiting = lock(&news.waiting);

@@ -88,7 +88,7 @@ impl Shared {
         let annotation = details.to_annotation().ok_or(ObjectError::DetailsTooLong)?;
         contents.settle(self)?;
         if contents.looked.elapsed() > LONG_AGO && self.knowledge.look()?.epoch != contents.epoch {
-            contents = self.moved(name, contents)?;
+            contents = self.moved(name, &contents)?;
         }
         let mut own: Option<Version> = None;
         for _ in 0..MAX_ROUNDS {
@@ -110,7 +110,7 @@ impl Shared {
                 self.news.add(&name.scope, contents.epoch, std::mem::take(&mut contents.new));
                 return Ok(self.keep(manifest, version, details).info);
             }
-            contents = match self.moved(name, contents) {
+            contents = match self.moved(name, &contents) {
                 Ok(contents) => contents,
                 Err(error) => {
                     self.take_back(name, &version);
@@ -179,7 +179,7 @@ impl Shared {
     }
 
     /// The same contents, without what lies in packs that are condemned, or gone.
-    fn moved(self: &Arc<Self>, name: &ObjectName, contents: Contents) -> Result<Contents, Error> {
+    fn moved(self: &Arc<Self>, name: &ObjectName, contents: &Contents) -> Result<Contents, Error> {
         let view = self.knowledge.view(&name.scope)?;
         let packs: HashSet<PackId> = contents.chunks.iter().map(|(_, at)| at.pack).collect();
         let (listed, mut rest): (HashSet<PackId>, HashSet<PackId>) =
@@ -268,7 +268,7 @@ impl Shared {
         self: &Arc<Self>,
         from: &Found,
         to: &ObjectName,
-        details: Details,
+        details: &Details,
         condition: &Condition,
     ) -> Result<Info, ObjectError> {
         let mut from = from.clone();

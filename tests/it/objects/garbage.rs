@@ -32,7 +32,7 @@ fn objects_obey_ages_and_touches() {
     store.advance_clock(DAY * 10);
     let objects = open(&store);
     let found = objects.find(&name("touched")).unwrap();
-    objects.copy(&found, &name("touched"), found.info.details.clone(), &Condition::None).unwrap();
+    objects.copy(&found, &name("touched"), &found.info.details, &Condition::None).unwrap();
     objects.used(&objects.find(&name("read")).unwrap());
     store.advance_clock(DAY * 6);
     for _ in 0..3 {

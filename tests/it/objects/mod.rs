@@ -343,23 +343,23 @@ fn copies_take_no_data() {
     store.take_calls();
     let mut noted = details("other");
     noted.metadata.insert("k".to_owned(), "v".to_owned());
-    objects.copy(&found, &name("b"), noted.clone(), &Condition::None).unwrap();
+    objects.copy(&found, &name("b"), &noted, &Condition::None).unwrap();
     assert_eq!(puts_of(&store, "packs/"), 0);
     let copy = open(&store).find(&name("b")).unwrap();
     assert_eq!(copy.info.details, noted);
     assert!(get(&objects, "b").unwrap() == bytes);
-    let onto = objects.copy(&found, &name("b"), details("x"), &Condition::Absent);
+    let onto = objects.copy(&found, &name("b"), &details("x"), &Condition::Absent);
     assert!(matches!(onto, Err(ObjectError::Condition)));
 
     // A touch makes it younger, and nothing else of it.
     store.advance_clock(Duration::from_secs(3_600));
     let objects = open(&store);
     let found = objects.find(&name("a")).unwrap();
-    let touched = objects.copy(&found, &name("a"), found.info.details.clone(), &Condition::None);
+    let touched = objects.copy(&found, &name("a"), &found.info.details, &Condition::None);
     assert_eq!(touched.unwrap().modified.since(found.info.modified).as_secs(), 3_600);
     // One that comes after another's put does not undo it.
     put(&objects, "a", b"newer");
-    objects.copy(&found, &name("a"), found.info.details.clone(), &Condition::None).unwrap();
+    objects.copy(&found, &name("a"), &found.info.details, &Condition::None).unwrap();
     assert_eq!(get(&objects, "a").unwrap(), b"newer");
 }
 
