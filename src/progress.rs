@@ -126,6 +126,12 @@ pub enum Warning {
         /// The error, as text.
         error: String,
     },
+    /// Others could not be told of new chunks: until the next flush, they upload them
+    /// again.
+    NotTold {
+        /// The error, as text.
+        error: String,
+    },
     /// The local stat record could not be written: the next save reads more.
     NoRecord {
         /// The error, as text.

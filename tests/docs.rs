@@ -194,9 +194,10 @@ const LAYERS: [&[&str]; 5] = [
         "threads",
         "repository",
         "index",
+        "reuse",
         "upload",
     ],
-    &["save", "restore", "flush", "verify", "stats", "diff", "usage", "doctor"],
+    &["save", "restore", "objects", "flush", "verify", "stats", "diff", "usage", "doctor"],
 ];
 
 fn layer(module: &str) -> usize {

@@ -256,7 +256,12 @@ fn next_warning(warning: &Warning) -> Option<Warning> {
             error: "delete packs/01/01KA4W6T9QXK7Z3N5B8M2C4D6F: the server did not answer in time"
                 .into(),
         },
-        NotDeleted { .. } => NoRecord {
+        NotDeleted { .. } => NotTold {
+            error: "put index/deltas/0000000000/s3%3Aci/01KA4W6T9QXK7Z3N5B8M2C4D6F: the server \
+                    did not answer in time"
+                .into(),
+        },
+        NotTold { .. } => NoRecord {
             error: "cannot write ~/.cache/larder/records/0a: No space left on device (os error 28)"
                 .into(),
         },

@@ -78,6 +78,19 @@ impl Layout {
         format!("manifests/{}/", encode(scope.as_str()))
     }
 
+    /// The prefix of the manifests of all scopes that begin with `prefix`, which is
+    /// shorter than a break.
+    pub fn manifests_of_scopes(prefix: &str) -> String {
+        format!("{}{}", Self::manifests(), percent_encode(prefix))
+    }
+
+    /// A key that all manifests of a scope come before, and all others that do after those
+    /// come after.
+    pub fn after_manifests_of(scope: &Scope) -> ObjectKey {
+        // Of what is in encoded text, nothing sorts after it.
+        known(format!("{}~", Self::manifests_of(scope)))
+    }
+
     /// A prefix of the manifests whose keys begin with `prefix`. Broken names
     /// can make it match others too: compare what [`Layout::parse_manifest`]
     /// gives.

@@ -237,7 +237,7 @@ impl KnownChunks {
     }
 
     /// Remembers where chunks lie, as far as there is room.
-    fn learn(&self, rows: impl IntoIterator<Item = (ChunkId, Location)>) {
+    pub(crate) fn learn(&self, rows: impl IntoIterator<Item = (ChunkId, Location)>) {
         let index = &mut *lock(&self.index);
         for (id, at) in rows {
             if index.learned.len() >= MAX_LEARNED {

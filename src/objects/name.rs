@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn uploads_belong_to_their_bucket() {
-        let (bucket, other): (Bucket, Bucket) = ("abc".parse().unwrap(), "ab".repeat(2).parse().unwrap());
+        let (bucket, other): (Bucket, Bucket) =
+            ("abc".parse().unwrap(), "ab".repeat(2).parse().unwrap());
         let upload = UploadId::generate();
         assert_eq!(UploadId::of_scope(&upload.scope(&bucket), &bucket), Some(upload));
         assert_eq!(UploadId::of_scope(&upload.scope(&bucket), &other), None);

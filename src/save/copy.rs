@@ -5,12 +5,12 @@
 //! manifest is there.
 
 use super::MAX_ROUNDS;
-use super::settle::{View, is_settled};
 use crate::error::Error;
 use crate::format::{Annotation, Lifetime, Manifest, ManifestFacts};
 use crate::ids::{Key, Scope};
 use crate::progress::{Context, Warning};
 use crate::repository::{Access, REFRESH_AFTER, Repository, StoredManifest};
+use crate::reuse::{View, is_settled};
 use crate::store::{PutMode, Version};
 use crate::store_time::StoreTime;
 

@@ -13,7 +13,6 @@ mod lookup;
 mod open;
 mod publish;
 mod recall;
-mod settle;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! The beginning of a save in the store: what it has that this save can rely on.
 
 use super::SaveRequest;
-use super::settle::View;
 use crate::error::Error;
 use crate::ids::Scope;
 use crate::index::near_manifests;
 use crate::progress::Context;
 use crate::repository::{Access, Repository, StoredManifest};
+use crate::reuse::View;
 
 /// Whether the key exists, and counts.
 pub(super) fn is_there(access: &Access, request: &SaveRequest) -> Result<bool, Error> {

@@ -1,11 +1,11 @@
 //! The end of a save in the store: the manifest makes all of it visible at once.
 
 use super::SaveRequest;
-use super::settle::is_settled;
 use crate::error::Error;
 use crate::format::{IndexDelta, Manifest};
 use crate::progress::{Context, Warning};
 use crate::repository::{Refreshed, Repository, StoredManifest};
+use crate::reuse::is_settled;
 use crate::store::PutMode;
 use crate::threads::beside;
 use crate::upload::Uploaded;

@@ -20,6 +20,7 @@ mod incremental;
 mod kill;
 mod look;
 mod meanwhile;
+mod objects;
 mod outputs;
 mod properties;
 mod repair;

@@ -60,6 +60,9 @@ pub(in crate::cli) fn describe(warning: &Warning) -> String {
              removes it"
         ),
         Warning::NotDeleted { error } => format!("left for the next flush: {error}"),
+        Warning::NotTold { error } => format!(
+            "others were not told of new chunks, and upload them again until the next flush: {error}"
+        ),
         Warning::NoRecord { error } => format!("the next save will read all files: {error}"),
     }
 }

@@ -1,7 +1,7 @@
-//! What a save owes garbage collection: the rules S1 to S5 of
+//! What savers owe garbage collection: the rules S1 to S5 of
 //! `docs/protocol.md`.
 //!
-//! Before it reuses anything, it looks what must not be used; after it has
+//! Before one reuses anything, it looks what must not be used; after it has
 //! published, it looks whether that has changed.
 
 use std::collections::{BTreeSet, HashSet};
@@ -20,17 +20,17 @@ const ASKERS: usize = 8;
 
 /// How garbage collection stood when a save began to reuse.
 #[derive(Debug, Default)]
-pub(super) struct View {
-    pub(super) state: GcState,
+pub(crate) struct View {
+    pub(crate) state: GcState,
     /// Packs that must not be reused: listed in the state, or gone.
-    pub(super) avoid: HashSet<PackId>,
+    pub(crate) avoid: HashSet<PackId>,
 }
 
 impl View {
     /// Looks, after the manifest of the save's own key was read (S1), and asks
     /// for the packs of manifests that are too old to vouch for them (S2), or of
     /// all, if something else than a flush may have deleted packs.
-    pub(super) fn look<'a>(
+    pub(crate) fn look<'a>(
         repository: &Repository,
         manifests: impl IntoIterator<Item = &'a StoredManifest>,
         state: GcState,
@@ -50,7 +50,7 @@ impl View {
     }
 
     /// What the index needs to know of it, and of whom the save believes.
-    pub(super) fn for_index(
+    pub(crate) fn for_index(
         &self,
         trusted: Option<&TrustedScopes>,
         signed_only: bool,
@@ -61,7 +61,7 @@ impl View {
     }
 
     /// Whether what the key has is what is to be saved, and may be relied on (S5).
-    pub(super) fn finds_unchanged(&self, own: &Manifest, manifest: &Manifest) -> bool {
+    pub(crate) fn finds_unchanged(&self, own: &Manifest, manifest: &Manifest) -> bool {
         own.facts.lifetime == manifest.facts.lifetime
             && own.same_contents(manifest)
             && own.chunks.packs().iter().all(|pack| !self.avoid.contains(pack))
@@ -77,12 +77,21 @@ fn vouches(manifest: &Manifest, epoch: u64) -> bool {
 
 /// Looks again, after the manifest was published (S4): whether nothing that it
 /// refers to was condemned, or worse, before it was there.
-pub(super) fn is_settled(
+pub(crate) fn is_settled(
     repository: &Repository,
     manifest: &Manifest,
     context: Context<'_>,
 ) -> Result<bool, Error> {
-    let state = repository.gc_state()?.state;
+    is_settled_by(&repository.gc_state()?.state, repository, manifest, context)
+}
+
+/// The same, by a state that was read after the manifest was published.
+pub(crate) fn is_settled_by(
+    state: &GcState,
+    repository: &Repository,
+    manifest: &Manifest,
+    context: Context<'_>,
+) -> Result<bool, Error> {
     // A flush that judged an older manifest of this key deletes that version
     // only. Some services compare versions first and delete a moment later.
     if state.claim.is_some() && !repository.has_manifest(&manifest.scope, &manifest.key)? {
@@ -99,7 +108,7 @@ pub(super) fn is_settled(
 }
 
 /// Those of the packs that are not in the store.
-fn missing(
+pub(crate) fn missing(
     repository: &Repository,
     packs: impl IntoIterator<Item = PackId>,
     context: Context<'_>,
