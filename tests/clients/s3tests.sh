@@ -16,8 +16,8 @@ checkout=$(cd "$1" && pwd)
 shift
 
 begin
-python=$(venv s3tests-1 pytest==8.3.4 boto3==1.43.3 PyYAML==6.0.2 munch==4.0.0 \
-    isodate==0.7.2 requests==2.32.3 pytz==2025.2 httplib2==0.22.0 lxml==5.3.0)/bin/python
+python=$(venv s3tests-1 pytest==9.2.0 boto3==1.44.5 PyYAML==6.0.2 munch==4.0.0 \
+    isodate==0.7.2 requests==2.32.3 pytz==2025.2 httplib2==0.22.0 lxml==6.1.3)/bin/python
 
 for user in main alt tenant; do
     printf '[[key]]\naccess-key = "%s"\nsecret-key = "%s"\n' "larder$user" "larder${user}secret"
