@@ -35,10 +35,15 @@ end() {
 
 # Installs a program's Debian package if the program is missing.
 need() {
-    command -v "$1" > /dev/null && return
-    say "install $2"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" > /dev/null
+    command -v "$1" > /dev/null || install_package "$2"
+}
+
+install_package() {
+    say "install $1"
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$1" > /dev/null
 }
 
 # Gives the directory of an environment of Python with packages, built once.
@@ -47,6 +52,9 @@ venv() {
     shift
     if [ ! -e "$cache/$name/complete" ]; then
         say "install $name"
+        need python3 python3
+        # Debian's Python comes without what makes environments.
+        python3 -c 'import ensurepip' 2> /dev/null || install_package python3-venv
         rm -rf "${cache:?}/$name"
         mkdir -p "$cache"
         python3 -m venv "$cache/$name" >&2
@@ -66,7 +74,7 @@ serve() {
         > "$work/serve.out" 2> "$work/serve.err" &
     server=$!
     tries=0
-    until endpoint=$(sed -n 's,^listening on ,http://,p' "$work/serve.out") &&
+    until endpoint=$(sed -n 's,^listening on ,,p' "$work/serve.out") &&
         [ -n "$endpoint" ]; do
         tries=$((tries + 1))
         [ $tries -le 600 ] && kill -0 "$server" 2> /dev/null || fail "the server did not start"

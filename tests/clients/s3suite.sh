@@ -1,17 +1,17 @@
 #!/bin/sh
 # The S3 compatibility suite of the Ceph project against `larder serve`: the cases listed
-# in s3tests.txt have to pass. The suite is on GitHub only; CHECKOUT is a directory with
-# it. What it is asked and which cases are left out stands in s3tests.py.
+# in s3suite.txt have to pass. The suite is on GitHub only; CHECKOUT is a directory with
+# it. What it is asked and which cases are left out stands in s3suite.py.
 #
-#   sh tests/clients/s3tests.sh CHECKOUT                 the listed cases
-#   sh tests/clients/s3tests.sh CHECKOUT --all           all for which larder has calls
-#   sh tests/clients/s3tests.sh CHECKOUT -k copy -x      what else pytest understands
+#   sh tests/clients/s3suite.sh CHECKOUT                 the listed cases
+#   sh tests/clients/s3suite.sh CHECKOUT --all           all for which larder has calls
+#   sh tests/clients/s3suite.sh CHECKOUT -k copy -x      what else pytest understands
 set -eu
 # shellcheck source=tests/clients/tools.sh
 . "$(dirname "$0")/tools.sh"
 
 # The commit that the list was made with: 8f0ae7b404a3a2fcf7038bf1e6bf29544fe9b6a3.
-[ $# -ge 1 ] && [ -d "$1/s3tests/functional" ] || fail "use: s3tests.sh CHECKOUT …"
+[ $# -ge 1 ] && [ -d "$1/s3tests/functional" ] || fail "use: s3suite.sh CHECKOUT …"
 checkout=$(cd "$1" && pwd)
 shift
 
@@ -41,5 +41,5 @@ address=${endpoint#http://}
 
 export S3TEST_CONF="$work/s3tests.conf" PYTHONPATH="$root/tests/clients" PYTHONDONTWRITEBYTECODE=1
 cd "$checkout"
-"$python" -m pytest -p s3tests -p no:cacheprovider -q --tb=short \
+"$python" -m pytest -p s3suite -p no:cacheprovider -q --tb=short \
     s3tests/functional/test_s3.py s3tests/functional/test_headers.py "$@"

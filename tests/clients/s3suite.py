@@ -1,10 +1,10 @@
-"""A plugin of pytest for the suite that s3tests.sh runs: which cases, and how it cleans up."""
+"""A plugin of pytest for the suite that s3suite.sh runs: which cases, and how it cleans up."""
 
 from pathlib import Path
 
 import pytest
 
-MUST_PASS = Path(__file__).with_name("s3tests.txt")
+MUST_PASS = Path(__file__).with_name("s3suite.txt")
 # What larder has no calls for, as the suite's markers say it.
 LEFT_OUT = {
     "appendobject",
