@@ -13,8 +13,7 @@ fn run(script: &str) {
         let note = format!(
             "note: {script} tests nothing: LARDER_TEST_CLIENTS is not set; `sh tests/run.sh` sets it\n"
         );
-        // What a test prints is shown only if it fails; this goes past that.
-        let _ = std::io::stderr().write_all(note.as_bytes());
+        tell(&note);
         return;
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
@@ -23,7 +22,12 @@ fn run(script: &str) {
     let output = command.output().expect("there is a shell");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {}\n{told}", output.status);
-    println!("{}{told}", String::from_utf8_lossy(&output.stdout));
+    tell(&String::from_utf8_lossy(&output.stdout));
+}
+
+/// What a test prints is shown only if it fails; this goes past that.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 #[test]
