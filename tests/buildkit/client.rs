@@ -120,8 +120,7 @@ impl BuildKit {
         for (number, start) in (1..).zip((0..layer.len()).step_by(PART as usize)) {
             // Before it is made: no more of them are in memory.
             let permit = Arc::clone(&at_once).acquire_owned().await.unwrap();
-            let (client, layer, key, id) =
-                (self.clone(), layer.clone(), key.clone(), id.clone());
+            let (client, layer, key, id) = (self.clone(), layer.clone(), key.clone(), id.clone());
             sent.push(tokio::spawn(async move {
                 let _held = permit;
                 let body = layer.read(start..(start + PART).min(layer.len()));

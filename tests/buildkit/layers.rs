@@ -24,7 +24,7 @@ pub(crate) fn layers(count: u32, shortest: u64, longest: u64) -> Vec<Layer> {
     let factor = (longest as f64 / shortest as f64).powf(1.0 / f64::from(count - 1));
     let len = |number: u32| (shortest as f64 * factor.powi(number.cast_signed())).round() as u64;
     // No multiples of anything.
-    let layer = |number| Layer { number: number.into(), len: len(number) + 7, build: 0 };
+    let layer = |number: u32| Layer { number: number.into(), len: len(number) + 7, build: 0 };
     (0..count).map(layer).collect()
 }
 

@@ -24,11 +24,8 @@ const LONG: u64 = 100 << 20;
 
 /// Everything, once.
 pub(crate) fn all(endpoint: &Endpoint, layers: &[Layer]) -> Figures {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(run(endpoint, layers))
 }
 

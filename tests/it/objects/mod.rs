@@ -18,7 +18,7 @@ use larder::progress::{Context, NoProgress};
 use larder::save::SaveRequest;
 use larder::store::{Call, MemoryStore, Operation, When};
 
-use crate::support::Noise;
+use crate::support::{Noise, Sandbox, run};
 
 /// Longer than any test takes: whoever waits for it never ends.
 const FOR_EVER: Duration = Duration::from_secs(1 << 20);
@@ -257,6 +257,28 @@ fn listings_are_in_the_order_of_keys() {
     };
     let fresh = open(&store);
     assert_eq!((count(&objects), count(&fresh), count(&fresh)), (0, keys.len(), 0));
+}
+
+/// What was put by one larder is a cache to all others: checked, counted, restored.
+#[test]
+fn an_object_is_a_cache_of_one_file() {
+    let sandbox = Sandbox::new();
+    let store = larder::store::open(sandbox.store().to_str().unwrap()).unwrap();
+    let objects = Objects::open(store, Options::default(), Arc::new(NoProgress)).unwrap();
+    let bytes = noise(1_000_000, 1);
+    put(&objects, "dir/file.bin", &bytes);
+    put(&objects, "dir/", b"");
+    let target = sandbox.path("target");
+    std::fs::create_dir(&target).unwrap();
+    let larder = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        run(command.arg("--scope").arg("s3:bucket").current_dir(&target))
+    };
+    larder(&["verify", "--read-data"]).ok();
+    larder(&["restore", "--key", "dir/file.bin"]).ok();
+    assert!(std::fs::read(target.join("file.bin")).unwrap() == bytes);
+    larder(&["restore", "--key", "dir/"]).ok();
+    assert_eq!(std::fs::read(target.join("object")).unwrap(), b"");
 }
 
 /// A cache that somebody saved in a bucket's scope is no object, and is not shown as one.
