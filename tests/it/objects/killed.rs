@@ -89,7 +89,12 @@ async fn put_one(client: &Client, key: &str, bytes: Vec<u8>) -> Option<()> {
 }
 
 /// Puts until the server is gone.
-async fn put_all(client: Client, number: u64, mut ledger: Ledger, acknowledged: Arc<AtomicU64>) -> Ledger {
+async fn put_all(
+    client: Client,
+    number: u64,
+    mut ledger: Ledger,
+    acknowledged: Arc<AtomicU64>,
+) -> Ledger {
     for turn in 0_u64.. {
         // Some are put anew, most are new.
         let key = match turn % 4 {

@@ -73,6 +73,15 @@ fn there_are_limits() {
 }
 
 #[test]
+fn a_request_may_have_an_end() {
+    let server = Server::with(&["--request-timeout", "100ms"]);
+    let mut stays = server.connect();
+    stays.write_all(&request("PUT /cache/k", &["content-length: 9"], b"begin")).unwrap();
+    reply(stays).is(400, "RequestTimeout");
+    assert_eq!(server.get("k"), None);
+}
+
+#[test]
 fn sockets_have_files_that_go_with_the_server() {
     let sandbox = Sandbox::new();
     let socket = sandbox.path("s");
