@@ -229,13 +229,14 @@ impl Run<'_> {
         let savers = 1 + self.random.below(3);
         let restorers = self.random.below(3);
         let flushers = 1 + u64::from(self.random.one_in(3));
-        let servers = self.random.below(3);
-        for (kind, count) in [
-            (Kind::Saver, savers),
-            (Kind::Restorer, restorers),
-            (Kind::Flusher, flushers),
-            (Kind::Server, servers),
-        ] {
+        let counts = match self.random.below(3) {
+            // Objects, mostly.
+            0 => [self.random.below(2), 0, 2, 2 + self.random.below(2)],
+            1 => [savers, restorers, flushers, 1],
+            _ => [savers, restorers, flushers, 0],
+        };
+        let kinds = [Kind::Saver, Kind::Restorer, Kind::Flusher, Kind::Server];
+        for (kind, count) in kinds.into_iter().zip(counts) {
             for _ in 0..count {
                 self.begin_any(kind)?;
             }

@@ -42,7 +42,7 @@ pub(crate) enum Provided {
     Same,
 }
 
-/// What a part is made of: a blob, or all of another object.
+/// Where bytes come from: a blob, or all of another object.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Blob(&'static str),
@@ -56,6 +56,12 @@ pub(crate) enum Step {
         key: &'static str,
         blob: &'static str,
         provided: Provided,
+    },
+    /// One whose bytes come long before it is put: so many other things are done first.
+    Slow {
+        key: &'static str,
+        source: Source,
+        steps: usize,
     },
     /// Two that come at one time, and share a pack.
     Pair([(&'static str, &'static str); 2]),
@@ -106,28 +112,38 @@ impl Step {
     fn draw(keys: &[&'static str], random: &mut Random) -> Self {
         let (key, blob) = (*random.pick(keys), *random.pick(&BLOBS));
         match random.below(20) {
-            0..=4 => {
+            0..=2 => {
                 let all = [Provided::Always, Provided::Always, Provided::Absent, Provided::Same];
                 Self::Put { key, blob, provided: *random.pick(&all) }
             }
-            5..=7 => Self::Pair([(key, blob), (*random.pick(keys), *random.pick(&BLOBS))]),
+            3..=5 => Self::Slow {
+                key,
+                source: Source::draw(keys, random),
+                steps: random.below(4) as usize,
+            },
+            6 | 7 => Self::Pair([(key, blob), (*random.pick(keys), *random.pick(&BLOBS))]),
             8 | 9 => Self::Copy { from: key, to: key },
             10 => Self::Copy { from: key, to: *random.pick(keys) },
             11..=13 => {
-                let mut part = |_| match random.below(4) {
-                    0 => Source::Object(*random.pick(keys)),
-                    _ => Source::Blob(*random.pick(&BLOBS)),
-                };
-                let parts = (0..2).map(&mut part).collect();
+                let parts = (0..2).map(|_| Source::draw(keys, random)).collect();
                 Self::Upload { key, parts, is_completed: !random.one_in(4) }
             }
             14 => Self::GoOn,
-            15..=17 => Self::Read { key },
-            18 => {
+            15 | 16 => Self::Read { key },
+            17 | 18 => {
                 let provided = if random.one_in(2) { Provided::Same } else { Provided::Always };
                 Self::Delete { key, provided }
             }
             _ => Self::Tell,
+        }
+    }
+}
+
+impl Source {
+    fn draw(keys: &[&'static str], random: &mut Random) -> Self {
+        match random.below(3) {
+            0 => Self::Object(*random.pick(keys)),
+            _ => Self::Blob(*random.pick(&BLOBS)),
         }
     }
 }
@@ -208,6 +224,16 @@ pub(crate) struct Server {
     diary: Arc<Diary>,
 }
 
+/// An object whose bytes are there, and that is not put yet.
+struct Slow<'a> {
+    /// The step before which it is put.
+    due: usize,
+    key: &'a str,
+    blob: String,
+    contents: Contents,
+    tag: String,
+}
+
 impl Server {
     /// Does one thing after the other. What fails, the client is told.
     pub(crate) fn run(
@@ -217,17 +243,40 @@ impl Server {
         diary: Arc<Diary>,
     ) -> Result<(), Error> {
         let server = Self { objects: open(store, shift.waits)?, waits: shift.waits, number, diary };
+        let mut slow: Vec<Slow<'_>> = vec![];
         for (at, step) in shift.steps.iter().enumerate() {
+            slow = server.put_due(slow, at);
             let tag = format!("{}.{at}", server.number);
-            if let Err(error) = server.step(step, &tag) {
+            let done = match step {
+                Step::Slow { key, source, steps } => server.contents_of(source).map(|made| {
+                    let (contents, blob) = made;
+                    // Where all wait for each other, nobody may wait for another step.
+                    let due = if server.waits { at + 1 } else { at + 1 + steps };
+                    slow.push(Slow { due, key: *key, blob, contents, tag: tag.clone() });
+                }),
+                step => server.step(step, &tag),
+            };
+            if let Err(error) = done {
                 server.diary.write(Deed::Failed(error));
             }
         }
+        server.put_due(slow, usize::MAX);
         Ok(())
+    }
+
+    /// Puts what is due; gives the others.
+    fn put_due<'a>(&self, slow: Vec<Slow<'a>>, at: usize) -> Vec<Slow<'a>> {
+        let (due, later): (Vec<Slow<'a>>, Vec<Slow<'a>>) =
+            slow.into_iter().partition(|slow| slow.due <= at);
+        for Slow { key, blob, contents, tag, .. } in due {
+            self.put_contents(key, &blob, contents, &Condition::None, &tag);
+        }
+        later
     }
 
     fn step(&self, step: &Step, tag: &str) -> Result<(), ObjectError> {
         match step {
+            Step::Slow { .. } => unreachable!("it is begun, and put later"),
             Step::Put { key, blob, provided } => self.put(key, blob, *provided, tag),
             Step::Pair(pair) => self.pair(pair, tag),
             Step::Copy { from, to } => self.copy(from, to, tag),
@@ -259,6 +308,18 @@ impl Server {
         let mut writer = self.objects.writer(&bucket().scope())?;
         writer.write(&trees::bytes_of(blob))?;
         Ok(writer.finish()?)
+    }
+
+    /// The contents, and the blob that they are.
+    fn contents_of(&self, source: &Source) -> Result<(Contents, String), ObjectError> {
+        match source {
+            Source::Blob(blob) => Ok((self.contents(blob)?, (*blob).to_owned())),
+            Source::Object(key) => {
+                let found = self.objects.find(&name(key))?;
+                let contents = self.objects.contents_of(&found, 0..found.info.len)?;
+                Ok((contents, found.info.details.etag))
+            }
+        }
     }
 
     fn has_put(&self, tag: &str, is_touch: bool, end: Result<(), ObjectError>) {
@@ -331,14 +392,7 @@ impl Server {
         let upload = self.objects.upload(&bucket, id)?;
         let mut made = vec![];
         for (number, source) in (1..).zip(parts) {
-            let (contents, blob) = match source {
-                Source::Blob(blob) => (self.contents(blob)?, (*blob).to_owned()),
-                Source::Object(key) => {
-                    let found = self.objects.find(&name(key))?;
-                    let contents = self.objects.contents_of(&found, 0..found.info.len)?;
-                    (contents, found.info.details.etag)
-                }
-            };
+            let (contents, blob) = self.contents_of(source)?;
             let details = details(&blob, &format!("{tag}.part-{number}"));
             self.objects.put_part(&upload, number, contents, details)?;
             made.push((number, blob));
