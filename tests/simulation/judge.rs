@@ -113,6 +113,10 @@ struct Witness {
     /// Puts of the state by others, when it began.
     others_before: u64,
     own_state_puts: u64,
+    /// The epoch when a process that serves objects had ended its last two deeds, and how
+    /// often a put of it has met another version since.
+    deeds: [u64; 2],
+    overtaken: u64,
 }
 
 /// The object of a cache's manifest.
@@ -190,6 +194,8 @@ impl<'a> Judge<'a> {
             left: BTreeSet::new(),
             others_before: self.state_puts,
             own_state_puts: 0,
+            deeds: [self.state.epoch; 2],
+            overtaken: 0,
         });
     }
 
@@ -377,7 +383,10 @@ impl<'a> Judge<'a> {
             let is_conflict = outcome.as_ref().is_err_and(StoreError::is_conflict);
             match (is_conflict, is_flush) {
                 (false, _) => {}
-                _ if is_server => self.tally.count(Event::ObjectOvertaken),
+                _ if is_server => {
+                    witness.overtaken += 1;
+                    self.tally.count(Event::ObjectOvertaken);
+                }
                 (true, true) => self.tally.count(Event::NotMoved),
                 (true, false) => self.tally.count(Event::NotRefreshed),
             }

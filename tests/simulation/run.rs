@@ -64,6 +64,8 @@ struct Habits {
     trees: u64,
     /// How many keys objects have.
     objects: usize,
+    /// How many blobs they hold.
+    blobs: usize,
     /// How long flushes keep caches, in hours: each one of these.
     ages: [u64; 3],
     /// A flush repacks once in so many times.
@@ -102,6 +104,7 @@ impl Habits {
             names: 1 + random.below(NAMES.len() as u64) as usize,
             trees: 2 + random.below(trees.count() - 1),
             objects: 1 + random.below(serve::KEYS.len() as u64) as usize,
+            blobs: 1 + random.below(serve::BLOBS.len() as u64) as usize,
             ages: *random.pick(&[[2, 6, 24], [6, 24, 100], [24, 240, 1000]]),
             repack: *random.pick(&[1, 2, 4]),
             traps: [*random.pick(&TRAPS), *random.pick(&TRAPS)],
@@ -137,7 +140,7 @@ impl Habits {
                 let prefix = key.as_str()[..3].to_owned();
                 Role::Restore { scope, key: (!random.one_in(4)).then_some(key), prefix }
             }
-            Kind::Server => Role::Serve(Shift::draw(self.objects, random)),
+            Kind::Server => Role::Serve(Shift::draw(self.objects, self.blobs, random)),
             Kind::Flusher => Role::Flush {
                 age: hours(*random.pick(&self.ages)),
                 max_size: random.one_in(5).then_some(300_000),

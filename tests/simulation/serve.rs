@@ -25,7 +25,7 @@ use crate::trees;
 pub(crate) const KEYS: [&str; 3] = ["x", "y", "z"];
 
 /// What they hold, part by part. The trees have some of these parts, too.
-const BLOBS: [&str; 7] = ["a", "e", "g", "h", "bc", "gh", "igh"];
+pub(crate) const BLOBS: [&str; 7] = ["a", "e", "g", "h", "bc", "gh", "igh"];
 
 /// The metadata that tells of which step of which process a put is.
 const TAG: &str = "put";
@@ -95,9 +95,10 @@ pub(crate) struct Shift {
 }
 
 impl Shift {
-    pub(crate) fn draw(keys: usize, random: &mut Random) -> Self {
-        let count = 3 + random.below(8);
-        let steps = (0..count).map(|_| Step::draw(&KEYS[..keys], random)).collect();
+    pub(crate) fn draw(keys: usize, blobs: usize, random: &mut Random) -> Self {
+        let count = 3 + random.below(12);
+        let (keys, blobs) = (&KEYS[..keys], &BLOBS[..blobs]);
+        let steps = (0..count).map(|_| Step::draw(keys, blobs, random)).collect();
         Self { steps, waits: random.one_in(2) }
     }
 
@@ -109,8 +110,8 @@ impl Shift {
 }
 
 impl Step {
-    fn draw(keys: &[&'static str], random: &mut Random) -> Self {
-        let (key, blob) = (*random.pick(keys), *random.pick(&BLOBS));
+    fn draw(keys: &[&'static str], blobs: &[&'static str], random: &mut Random) -> Self {
+        let (key, blob) = (*random.pick(keys), *random.pick(blobs));
         match random.below(20) {
             0..=2 => {
                 let all = [Provided::Always, Provided::Always, Provided::Absent, Provided::Same];
@@ -118,14 +119,14 @@ impl Step {
             }
             3..=5 => Self::Slow {
                 key,
-                source: Source::draw(keys, random),
+                source: Source::draw(keys, blobs, random),
                 steps: random.below(4) as usize,
             },
-            6 | 7 => Self::Pair([(key, blob), (*random.pick(keys), *random.pick(&BLOBS))]),
+            6 | 7 => Self::Pair([(key, blob), (*random.pick(keys), *random.pick(blobs))]),
             8 | 9 => Self::Copy { from: key, to: key },
             10 => Self::Copy { from: key, to: *random.pick(keys) },
             11..=13 => {
-                let parts = (0..2).map(|_| Source::draw(keys, random)).collect();
+                let parts = (0..2).map(|_| Source::draw(keys, blobs, random)).collect();
                 Self::Upload { key, parts, is_completed: !random.one_in(4) }
             }
             14 => Self::GoOn,
@@ -140,10 +141,10 @@ impl Step {
 }
 
 impl Source {
-    fn draw(keys: &[&'static str], random: &mut Random) -> Self {
+    fn draw(keys: &[&'static str], blobs: &[&'static str], random: &mut Random) -> Self {
         match random.below(3) {
             0 => Self::Object(*random.pick(keys)),
-            _ => Self::Blob(*random.pick(&BLOBS)),
+            _ => Self::Blob(*random.pick(blobs)),
         }
     }
 }

@@ -92,6 +92,15 @@ impl Judge<'_> {
 
     /// A process that serves objects tells a client what came of its request.
     pub(crate) fn did(&mut self, actor: &Actor, deed: &Deed) -> Verdict {
+        let verdict = self.judge_deed(actor, deed);
+        let witness = &mut self.witnesses[actor.number];
+        // Of a pair, either may end first.
+        witness.deeds = [witness.deeds[1], self.state.epoch];
+        witness.overtaken = 0;
+        verdict
+    }
+
+    fn judge_deed(&mut self, actor: &Actor, deed: &Deed) -> Verdict {
         match deed {
             Deed::Put { tag, is_touch, end: Ok(()) } => self.object_said(actor, tag, *is_touch),
             Deed::Read { name, tag, end: Ok(bytes) } => {
@@ -148,10 +157,21 @@ impl Judge<'_> {
             return Ok(());
         };
         match error {
-            Error::SaveOvertaken(_) => Ok(()),
+            Error::SaveOvertaken(rounds) => self.overtaken(actor, *rounds),
             Error::Missing { object, needed_by } => self.not_put(actor, object, needed_by),
             error => self.failed(actor, error),
         }
+    }
+
+    /// Every round but the first takes another epoch, or another's put.
+    fn overtaken(&mut self, actor: &Actor, rounds: u32) -> Verdict {
+        let witness = &self.witnesses[actor.number];
+        let epochs = self.state.epoch - witness.deeds[0];
+        if epochs + witness.overtaken + 1 < u64::from(rounds) {
+            let label = actor.label();
+            return Err(format!("{label} said that it was overtaken; by {epochs} epochs only"));
+        }
+        Ok(())
     }
 
     /// What a put relied on is gone: it was that slow, or nobody had vouched for it.
