@@ -22,7 +22,7 @@ use larder::store_time::StoreTime;
 use crate::actors::{Actor, End, GRACE, REFRESH_AFTER, Role};
 use crate::desk::{Answer, Outcome, Request};
 use crate::tally::{Event, Tally};
-use crate::trees::Trees;
+use crate::trees::{self, Trees};
 
 /// What must not be, in words.
 pub(crate) type Verdict = Result<(), String>;
@@ -668,11 +668,16 @@ impl<'a> Judge<'a> {
         let Some((version, read)) = witness.reads.get(object) else {
             return Err(format!("{} restored what it had not read", actor.label()));
         };
-        let What::Tree(tree) = &self.lineages[self.published[version].lineage].what else {
-            return Err(format!("{} restored what is no tree", actor.label()));
+        let is_same = match &self.lineages[self.published[version].lineage].what {
+            What::Tree(tree) => self.trees.is_same(*tree, &actor.target.join("tree")),
+            What::Object(blob) => {
+                self.tally.count(Event::ObjectRestored);
+                trees::holds(&actor.target, blob)
+            }
+            What::Part => false,
         };
-        if !self.trees.is_same(*tree, &actor.target.join("tree")) {
-            return Err(format!("{} brought back another tree", actor.label()));
+        if !is_same {
+            return Err(format!("{} brought back something else", actor.label()));
         }
         self.tally.count(Event::Restore);
         if self.clock().since(*read) > GRACE {

@@ -136,6 +136,10 @@ impl Habits {
                 },
                 reuse: !random.one_in(15),
             },
+            Kind::Restorer if random.one_in(3) => {
+                let name = serve::name(serve::KEYS[random.below(self.objects as u64) as usize]);
+                Role::Restore { scope: name.scope, key: Some(name.key), prefix: String::new() }
+            }
             Kind::Restorer => {
                 let prefix = key.as_str()[..3].to_owned();
                 Role::Restore { scope, key: (!random.one_in(4)).then_some(key), prefix }
@@ -234,7 +238,7 @@ impl Run<'_> {
         let flushers = 1 + u64::from(self.random.one_in(3));
         let counts = match self.random.below(3) {
             // Objects, mostly.
-            0 => [self.random.below(2), 0, 2, 2 + self.random.below(2)],
+            0 => [self.random.below(2), 1, 2, 2 + self.random.below(2)],
             1 => [savers, restorers, flushers, 1],
             _ => [savers, restorers, flushers, 0],
         };

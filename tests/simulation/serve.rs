@@ -124,7 +124,10 @@ impl Step {
             },
             6 | 7 => Self::Pair([(key, blob), (*random.pick(keys), *random.pick(blobs))]),
             8 | 9 => Self::Copy { from: key, to: key },
-            10 => Self::Copy { from: key, to: *random.pick(keys) },
+            10 => {
+                let to = *random.pick(keys);
+                Self::Copy { from: key, to }
+            }
             11..=13 => {
                 let parts = (0..2).map(|_| Source::draw(keys, blobs, random)).collect();
                 Self::Upload { key, parts, is_completed: !random.one_in(4) }
@@ -143,8 +146,14 @@ impl Step {
 impl Source {
     fn draw(keys: &[&'static str], blobs: &[&'static str], random: &mut Random) -> Self {
         match random.below(3) {
-            0 => Self::Object(*random.pick(keys)),
-            _ => Self::Blob(*random.pick(blobs)),
+            0 => {
+                let key = *random.pick(keys);
+                Self::Object(key)
+            }
+            _ => {
+                let blob = *random.pick(blobs);
+                Self::Blob(blob)
+            }
         }
     }
 }
@@ -253,7 +262,7 @@ impl Server {
                     let (contents, blob) = made;
                     // Where all wait for each other, nobody may wait for another step.
                     let due = if server.waits { at + 1 } else { at + 1 + steps };
-                    slow.push(Slow { due, key: *key, blob, contents, tag: tag.clone() });
+                    slow.push(Slow { due, key, blob, contents, tag: tag.clone() });
                 }),
                 step => server.step(step, &tag),
             };

@@ -56,6 +56,7 @@ events! {
     ObjectTooSlow = "objects not put, what they relied on being gone",
     ObjectRefused = "conditions not met, objects and parts not found",
     ObjectRead = "objects read",
+    ObjectRestored = "objects restored as files",
     ObjectDeleted = "objects deleted",
     PartRemoved = "parts of uploads removed by flushes",
     ObjectChecked = "objects read at the end",

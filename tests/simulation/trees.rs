@@ -34,6 +34,11 @@ pub(crate) fn len_of(parts: &str) -> u64 {
     (parts.len() * PART) as u64
 }
 
+/// Whether a directory has exactly one file, with these parts.
+pub(crate) fn holds(directory: &Path, parts: &str) -> bool {
+    read(directory).into_values().eq([bytes_of(parts)])
+}
+
 /// All trees, and room for what restores bring back.
 pub(crate) struct Trees {
     top: TempDir,

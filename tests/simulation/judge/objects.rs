@@ -57,6 +57,8 @@ impl Judge<'_> {
                 self.tally.count(Event::ObjectRound);
             }
             self.lineages[lineage].put_at = clock;
+            // Nobody was told of the one of the round before.
+            self.lineages[lineage].removed = None;
             return Ok(Some(lineage));
         }
         let what = if manifest.scope.as_str().starts_with(UPLOADS) {
