@@ -24,14 +24,14 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn over_directory(store: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    pub(crate) fn over_directory(larder: &Path, store: &Path) -> Self {
+        let mut command = Command::new(larder);
         command.arg("--store").arg(store);
         Self::serve("serve over a directory", command)
     }
 
-    pub(crate) fn over_bucket(bucket: &Bucket) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    pub(crate) fn over_bucket(larder: &Path, bucket: &Bucket) -> Self {
+        let mut command = Command::new(larder);
         command
             .args(["--store", &bucket.location(&bucket.server.endpoint, "larder")])
             .env("AWS_ACCESS_KEY_ID", &bucket.server.keys.access_key)

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cargo test --test buildkit
-//! cargo test --release --test buildkit -- --full --start-server
+//! cargo build --release
+//! cargo test --test buildkit -- --full --bare --larder target/release/larder
 //! ```
 //! Without arguments it is a test of some seconds among others; `--full` has layers of
 //! 1 MiB to 1 GiB, and tells what each step took, beside the same requests sent to the
@@ -57,6 +58,9 @@ struct Options {
     /// Where directories for stores are made [default: the system's]
     #[arg(long, value_name = "DIR")]
     directory: Option<std::path::PathBuf>,
+    /// The larder to run, such as a release build [default: that of the tests]
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_larder"))]
+    larder: std::path::PathBuf,
     /// Send the same to the S3 server without larder, too, to compare
     #[arg(long)]
     bare: bool,
@@ -108,13 +112,13 @@ fn main() -> ExitCode {
     let top = tempfile::Builder::new().prefix("larder-buildkit-").tempdir_in(parent).unwrap();
     let mut all = vec![];
     {
-        let endpoint = Endpoint::over_directory(&top.path().join("store"));
+        let endpoint = Endpoint::over_directory(&options.larder, &top.path().join("store"));
         all.push(replay::all(&endpoint, &layers));
     }
     match server::server() {
         Some(server) => {
             let bucket = server.bucket();
-            let endpoint = Endpoint::over_bucket(&bucket);
+            let endpoint = Endpoint::over_bucket(&options.larder, &bucket);
             all.push(replay::all(&endpoint, &layers));
             drop(endpoint);
             if options.bare {
