@@ -123,7 +123,7 @@ impl Habits {
         let (scope, key) = random.pick(&NAMES[..self.names]);
         let (scope, key): (Scope, Key) = (scope.parse().unwrap(), key.parse().unwrap());
         match kind {
-            Kind::Saver if random.one_in(6) => {
+            Kind::Saver if random.one_in(4) => {
                 let from = random.pick(&NAMES[..self.names]).1.parse().unwrap();
                 Role::Copy { name: (scope, key), from, replace: random.one_in(2) }
             }
@@ -236,7 +236,7 @@ impl Run<'_> {
         let savers = 1 + self.random.below(3);
         let restorers = self.random.below(3);
         let flushers = 1 + u64::from(self.random.one_in(3));
-        let counts = match self.random.below(3) {
+        let counts = match self.random.below(4) {
             // Objects, mostly.
             0 => [self.random.below(2), 1, 2, 2 + self.random.below(2)],
             1 => [savers, restorers, flushers, 1],
