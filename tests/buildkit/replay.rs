@@ -45,7 +45,10 @@ async fn run(endpoint: &Endpoint, layers: &[Layer]) -> Figures {
     let touched = meter.step("export of the same, with touches", bytes).await;
     // As do layers of 5 GiB and more.
     let longest = layers.last().unwrap();
-    buildkit.touch_in_parts(&longest.key(), longest.len(), longest.len() / 3).await;
+    if endpoint.pid().is_some() {
+        // Ceph asks for a Content-Length there that the SDK does not send.
+        buildkit.touch_in_parts(&longest.key(), longest.len(), longest.len() / 3).await;
+    }
     let in_parts = meter.step("a touch in parts", longest.len()).await;
 
     let rebuilt: Vec<Layer> = layers.iter().map(Layer::rebuilt).collect();
