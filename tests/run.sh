@@ -57,8 +57,8 @@ say "cargo clippy --locked --all-targets -- -D warnings"
 cargo clippy --locked --all-targets --quiet -- -D warnings
 say "cargo doc --locked --no-deps"
 RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --quiet
-say "python3: benches/compare compiles"
-python3 -B - benches/compare/*.py << 'PYTHON'
+say "python3: benches and plugins compile"
+python3 -B - benches/compare/*.py benches/layers/*.py tests/clients/*.py << 'PYTHON'
 import sys
 for path in sys.argv[1:]:
     with open(path, encoding="utf-8") as source:
@@ -80,6 +80,8 @@ if [ -z "${LARDER_TEST_S3-}" ]; then
     # Tests that want credentials in the environment put them there.
     unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION
 fi
+# Clients are installed on the way, from PyPI, and kept.
+export LARDER_TEST_CLIENTS=1
 # Most tests wait: for a server, for a process, for the time to try again. On few cores
 # more of them at once are done sooner.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}"
