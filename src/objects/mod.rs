@@ -180,6 +180,12 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.news.end();
+    }
+}
+
 impl Objects {
     /// Opens a store, or makes one.
     ///

@@ -2,6 +2,7 @@
 //! the store fails or garbage is collected meanwhile.
 
 mod garbage;
+mod killed;
 mod uploads;
 
 use std::ops::Range;
@@ -15,10 +16,12 @@ use larder::objects::{
     Upload,
 };
 use larder::progress::{Context, NoProgress};
+use larder::repository::Access;
 use larder::save::SaveRequest;
-use larder::store::{Call, MemoryStore, Operation, When};
+use larder::secrets::{EncryptionKey, Keys, SigningKey};
+use larder::store::{Call, MemoryStore, Operation, Store, When};
 
-use crate::support::Noise;
+use crate::support::{Noise, Sandbox, run};
 
 /// Longer than any test takes: whoever waits for it never ends.
 const FOR_EVER: Duration = Duration::from_secs(1 << 20);
@@ -257,6 +260,65 @@ fn listings_are_in_the_order_of_keys() {
     };
     let fresh = open(&store);
     assert_eq!((count(&objects), count(&fresh), count(&fresh)), (0, keys.len(), 0));
+}
+
+/// What was put by one larder is a cache to all others: checked, counted, restored.
+#[test]
+fn an_object_is_a_cache_of_one_file() {
+    let sandbox = Sandbox::new();
+    let store = larder::store::open(sandbox.store().to_str().unwrap()).unwrap();
+    let objects = Objects::open(store, Options::default(), Arc::new(NoProgress)).unwrap();
+    let bytes = noise(1_000_000, 1);
+    put(&objects, "dir/file.bin", &bytes);
+    put(&objects, "dir/", b"");
+    let target = sandbox.path("target");
+    std::fs::create_dir(&target).unwrap();
+    let larder = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        run(command.arg("--scope").arg("s3:bucket").current_dir(&target))
+    };
+    larder(&["verify", "--read-data"]).ok();
+    larder(&["restore", "--key", "dir/file.bin"]).ok();
+    assert!(std::fs::read(target.join("file.bin")).unwrap() == bytes);
+    larder(&["restore", "--key", "dir/"]).ok();
+    assert_eq!(std::fs::read(target.join("object")).unwrap(), b"");
+}
+
+/// With keys, objects are encrypted and signed as caches are, and those of others are not
+/// there.
+#[test]
+fn objects_are_sealed_and_signed() {
+    let store = Arc::new(MemoryStore::new());
+    let (old, new) = (EncryptionKey::generate(), EncryptionKey::generate());
+    let signing = SigningKey::generate();
+    let with = |encryption: &[EncryptionKey], signing: Option<SigningKey>| {
+        let required = signing.iter().map(SigningKey::public).collect();
+        let keys = Arc::new(Keys::new(encryption, signing, required));
+        let access = Access::new(Arc::clone(&store) as Arc<dyn Store>, keys);
+        Objects::open(access, Options::default(), Arc::new(NoProgress)).unwrap()
+    };
+    let bytes = b"a secret, ".repeat(50_000);
+    let ours = with(std::slice::from_ref(&old), Some(signing.clone()));
+    put(&ours, "k", &bytes);
+    put(&ours, "again", &bytes);
+    assert_eq!(ours.counts().new_bytes, bytes.len() as u64);
+    let shows = |body: &[u8]| body.windows(8).any(|window| window == b"a secret");
+    assert!(!store.contents().values().any(|body| shows(body)));
+    // Without the key there is nothing; and what is not signed is not there for us.
+    let strangers = open(&store);
+    assert_eq!(get(&strangers, "k"), None);
+    put(&strangers, "theirs", b"x");
+    assert_eq!(get(&ours, "theirs"), None);
+
+    // A new key comes first: what is copied keeps the old one, what is cut gets the new.
+    let rotated = with(&[new.clone(), old], Some(signing.clone()));
+    let found = rotated.find(&name("k")).unwrap();
+    rotated.copy(&found, &name("copied"), &found.info.details, &Condition::None).unwrap();
+    assert!(get(&ours, "copied").unwrap() == bytes);
+    let part = rotated.contents_of(&found, 10..400_000).unwrap();
+    rotated.put(&name("cut"), part, details("c"), &Condition::None).unwrap();
+    assert_eq!(get(&ours, "cut"), None);
+    assert!(get(&with(&[new], Some(signing)), "cut").unwrap() == bytes[10..400_000]);
 }
 
 /// A cache that somebody saved in a bucket's scope is no object, and is not shown as one.
