@@ -30,7 +30,20 @@ LEFT_OUT = {
     "versioning",
 }
 # The same for cases that have no such marker.
-LEFT_OUT_WORDS = ("acl", "cors", "grant", "logging", "policy", "public_block", "tagging", "torrent")
+LEFT_OUT_WORDS = (
+    "acl",
+    "attributes",
+    "cors",
+    "grant",
+    "logging",
+    "object_lock",
+    "policy",
+    "post_object",
+    "public_block",
+    "tagging",
+    "torrent",
+    "version",
+)
 
 
 def pytest_addoption(parser):
