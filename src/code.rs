@@ -62,6 +62,8 @@ codes! {
     116 InvalidLocalCache "The local cache's directory or size means nothing"
     117 NoCacheDirectory "There is no home directory to keep a store in"
     118 InvalidSecret "A key that signs or encrypts cannot be used"
+    119 ServeNeedsKeys "serve would be open to other machines"
+    120 InvalidServeKeys "The keys of serve cannot be used"
 
     201 NoSystem "No settings of a CI system are in the environment"
     202 UnknownSystem "LARDER_PLUGIN names no system"
@@ -103,6 +105,7 @@ codes! {
     407 FileFailed "A file or directory of this machine cannot be used"
     408 NoWorkingDirectory "The working directory cannot be told"
     409 NoThread "The system starts no more threads"
+    410 CannotListen "serve cannot listen on an address"
 
     501 ObjectGone "An object of the store is gone"
     502 ObjectChanged "An object of the store was changed meanwhile"

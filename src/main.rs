@@ -18,6 +18,7 @@ mod plugin;
 #[path = "fuzzing/replay.rs"]
 mod replay;
 mod report;
+mod serve;
 mod values;
 
 use std::process::ExitCode;

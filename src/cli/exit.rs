@@ -16,6 +16,7 @@ use crate::assets::AssetsFailure;
 use crate::config::ConfigError;
 use crate::keys::KeyError;
 use crate::plugin::InvalidSetting;
+use crate::serve::ServeFailure;
 
 /// The exit codes; `--help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub(super) enum Failure {
     Assets(AssetsFailure),
     #[error(transparent)]
     Template(KeyError),
+    #[error(transparent)]
+    Serve(#[from] ServeFailure),
     #[error("there is nothing to save at {}", .0.display())]
     NoMount(PathBuf),
     #[error("the mounts {} and {} would both be recorded as {name:?}", first.display(), second.display())]
@@ -143,6 +146,7 @@ impl Failure {
             Self::Setting(error) => error.code(),
             Self::Assets(failure) => failure.code(),
             Self::Template(error) => error.code(),
+            Self::Serve(error) => error.code(),
             Self::NoMount(_) => Code::NothingThere,
             Self::SameName { .. } => Code::SameName,
             Self::ShortGrace { .. } => Code::ShortGrace,
@@ -183,6 +187,7 @@ impl Failure {
             Self::Setting(error) => error.hint().map(Cow::Owned),
             Self::Assets(failure) => failure.hint().map(Cow::Owned),
             Self::Template(error) => error.hint().map(Cow::Owned),
+            Self::Serve(error) => error.hint().map(Cow::Borrowed),
             Self::NoMount(_) => {
                 Some("make sure that an earlier step makes it, or take it out of mount".into())
             }
@@ -326,6 +331,8 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::UnknownHome
         | Code::InvalidLocalCache
         | Code::InvalidSecret
+        | Code::ServeNeedsKeys
+        | Code::InvalidServeKeys
         | Code::NoSystem
         | Code::UnknownSystem
         | Code::SeveralSystems
@@ -365,6 +372,7 @@ pub(super) fn exit_of(code: Code) -> Exit {
         | Code::FileFailed
         | Code::NoWorkingDirectory
         | Code::NoThread
+        | Code::CannotListen
         | Code::FlushOvertaken
         | Code::NotFenced
         | Code::SaveOvertaken => Exit::Failure,

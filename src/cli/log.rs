@@ -16,6 +16,7 @@ use super::ci::System;
 use super::exit::Exit;
 use super::output::RequestsJson;
 use super::progress;
+use crate::serve::Served;
 
 /// What `--log-format` takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -70,6 +71,11 @@ pub(super) enum Fields<'a> {
     Progress(progress::Json),
     /// What the store was asked for.
     Requests { requests: RequestsJson },
+    /// What a server was asked for.
+    Request {
+        #[serde(flatten)]
+        request: &'a Served,
+    },
     /// Why a command failed; also, if that is ignored.
     Error {
         #[serde(flatten)]
@@ -120,6 +126,18 @@ pub(super) fn warning(cache: Option<&str>, text: impl Display, fields: &impl Ser
     match format() {
         LogFormat::Json => json(Level::Warning, cache, text.to_string(), fields),
         LogFormat::Text => print(&harmless::text(&warning_line(cache, text))),
+    }
+}
+
+/// Tells of something that went wrong, of which whoever runs this should know, but that
+/// ends nothing.
+pub(super) fn error(text: impl Display, fields: &Fields) {
+    const ERROR: Style = AnsiColor::Red.on_default().bold();
+    match format() {
+        LogFormat::Json => json(Level::Error, None, text.to_string(), fields),
+        LogFormat::Text => {
+            print(&harmless::text(&format!("{ERROR}error:{ERROR:#} {text}")));
+        }
     }
 }
 

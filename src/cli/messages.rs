@@ -28,6 +28,7 @@ use crate::config::{Config, ConfigError};
 use crate::git::NotUsable;
 use crate::keys::{self, KeyError};
 use crate::plugin::InvalidSetting;
+use crate::serve::{InvalidKeys, ServeFailure};
 
 fn render(failure: &Failure) -> String {
     let hint = failure.hint().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
@@ -125,7 +126,8 @@ fn next(failure: &Failure) -> Option<Failure> {
         Failure::OfCache { .. } => InvalidSetting::NoSystem.into(),
         Failure::Setting(_) => Failure::Assets(AssetsFailure::NoPlain),
         Failure::Assets(_) => misread_template().into(),
-        Failure::Template(_) => Failure::NoMount("node_modules".into()),
+        Failure::Template(_) => ServeFailure::NoKeys("http://0.0.0.0:9440".into()).into(),
+        Failure::Serve(_) => Failure::NoMount("node_modules".into()),
         Failure::NoMount(_) => Failure::SameName {
             first: "/work/app/target".into(),
             second: "/work/lib/target".into(),
@@ -139,6 +141,26 @@ fn next(failure: &Failure) -> Option<Failure> {
         Failure::TimedOut(_) => Failure::NoCacheDirectory,
         Failure::NoCacheDirectory => Failure::NoWorkingDirectory(io_error()),
         Failure::NoWorkingDirectory(_) => return None,
+    })
+}
+
+fn next_serve(failure: &ServeFailure) -> Option<ServeFailure> {
+    Some(match failure {
+        ServeFailure::NoKeys(_) => {
+            ServeFailure::Keys { place: "keys.toml".into(), why: InvalidKeys::Twice("ci".into()) }
+        }
+        ServeFailure::Keys { .. } => {
+            ServeFailure::KeyFile { path: "keys.toml".into(), error: io_error() }
+        }
+        ServeFailure::KeyFile { .. } => ServeFailure::HalfKey {
+            given: "LARDER_SERVE_ACCESS_KEY",
+            missing: "LARDER_SERVE_SECRET_KEY",
+        },
+        ServeFailure::HalfKey { .. } => {
+            ServeFailure::Listen { address: "http://127.0.0.1:9440".into(), error: io_error() }
+        }
+        ServeFailure::Listen { .. } => ServeFailure::NoThread(io_error()),
+        ServeFailure::NoThread(_) => return None,
     })
 }
 
@@ -315,6 +337,12 @@ fn configuration_files() {
 fn settings() {
     let errors = successors(Some(InvalidSetting::NoSystem), next_setting);
     insta::assert_snapshot!(render_all(errors.map(Failure::from)));
+}
+
+#[test]
+fn servers() {
+    let first = ServeFailure::NoKeys("http://0.0.0.0:9440".into());
+    insta::assert_snapshot!(render_all(successors(Some(first), next_serve).map(Failure::from)));
 }
 
 #[test]

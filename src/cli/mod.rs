@@ -35,6 +35,7 @@ mod report;
 mod restore;
 mod save;
 mod secrets;
+mod serve;
 mod session;
 mod settings;
 mod show;
@@ -130,6 +131,7 @@ fn prepare(arguments: Arguments) -> Result<Prepared, Failure> {
         Command::Verify(arguments) => Prepared::of(global, move |on| verify::run(on, &arguments)),
         Command::Stats(arguments) => Prepared::of(global, move |on| stats::run(on, &arguments)),
         Command::Report(arguments) => Prepared::of(global, move |on| report::run(on, arguments)),
+        Command::Serve(arguments) => serve::prepare(global, arguments),
         Command::Doctor => Prepared::of(global, doctor::run),
         Command::Completions(arguments) => completions::prepare(global, &arguments),
         Command::Man(arguments) => man::prepare(global, arguments),

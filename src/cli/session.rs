@@ -66,13 +66,25 @@ pub(super) type CountedStore = Arc<Metered<Arc<dyn Store>>>;
 
 impl Session {
     /// The run that the flags, and else the configuration file, ask for.
-    pub(super) fn open(mut global: Global) -> Result<Self, Failure> {
+    pub(super) fn open(global: Global) -> Result<Self, Failure> {
+        Self::open_until(global, |timeout| timeout)
+    }
+
+    /// The same, of a command that goes on until it is stopped.
+    pub(super) fn open_lasting(global: Global) -> Result<Self, Failure> {
+        Self::open_until(global, |_| None)
+    }
+
+    fn open_until(
+        mut global: Global,
+        timeout: impl FnOnce(Option<Duration>) -> Option<Duration>,
+    ) -> Result<Self, Failure> {
         let (config, settings) = Settings::of(&global, &surroundings()?)?;
         global.scope = Some(settings.scope.value);
         global.fallback_scopes = settings.fallback_scopes.value;
         global.trusted_scopes = settings.trusted_scopes.value;
         global.threads = settings.threads.value;
-        global.timeout = settings.timeout.value;
+        global.timeout = timeout(settings.timeout.value);
         global.ignore_error = Some(settings.ignore_error.value);
         global.require_signature = settings.require_signature.value;
         let has_store_of_file = matches!(settings.store.origin, Origin::File(_));
@@ -136,7 +148,12 @@ impl Session {
     }
 
     pub(super) fn store_for_writing(&self) -> Result<CountedStore, Failure> {
-        let store = self.location.open_for_writing(&self.patience()).map_err(Error::from)?;
+        self.store_with(&self.patience())
+    }
+
+    /// The store for writing, with another patience than this run's.
+    pub(super) fn store_with(&self, patience: &Patience) -> Result<CountedStore, Failure> {
+        let store = self.location.open_for_writing(patience).map_err(Error::from)?;
         Ok(Arc::new(Metered::new(store)))
     }
 
@@ -153,6 +170,11 @@ impl Session {
     /// Has warnings told although it is quiet.
     pub(super) fn show_warnings(&mut self) {
         self.display.show_warnings();
+    }
+
+    /// Set when the user asks to stop.
+    pub(super) fn stop(&self) -> &AtomicBool {
+        &self.stop
     }
 
     /// How long the command may take.

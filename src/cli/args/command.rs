@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::assets::Assets;
 use super::caches::{Lookup, Restore, Save};
+use super::serve::Serve;
 use super::store::{Delete, Diff, Du, Flush, List, Report, Show, Stats, Verify};
 use super::tools::{Completions, Init, KeyTemplates, Keygen, Man, Plugin};
 
@@ -154,6 +155,17 @@ Examples:
 Exit codes of check: 100 no bucket, 101 no repository, 102 no package directory, 103 no commit.
 Of upload: 100 no package directory, 101 no bucket, 102 no packages, 103 no .commit-hash.")]
     Assets(Assets),
+    /// Serve the store to S3 clients: BuildKit, sccache, aws-cli
+    #[command(after_help = "\
+Examples:
+  larder serve --store s3://bucket/prefix
+  larder serve --listen unix:/run/larder.sock --bucket buildkit
+  larder serve --listen 0.0.0.0:9440 --keys keys.toml
+
+What is put is deduplicated against all that the store holds, and removed by flush like any cache.
+Without keys, only this machine may connect, and signatures are not checked. docs/serve.md shows
+how clients are set up. SIGTERM or Ctrl-C finishes the requests under way; a second one does not.")]
+    Serve(Serve),
     /// Try out what the store can do, and tell what it costs where it cannot
     #[command(after_help = "\
 Example:

@@ -3,6 +3,7 @@
 mod assets;
 mod caches;
 mod command;
+mod serve;
 mod store;
 mod tools;
 mod values;
@@ -30,6 +31,7 @@ pub(crate) use caches::{
     Find, LocalCache, Lookup, Outputs, Record, Restore, SKIP_UNREADABLE, Save,
 };
 pub(crate) use command::Command;
+pub(crate) use serve::Serve;
 pub(crate) use store::{
     AllScopes, By, Delete, Diff, Du, Flush, List, Policy, Report, Show, Stats, Verify,
 };
