@@ -8,7 +8,7 @@ use std::process::Command;
 
 use larder::code::Code;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "save",
     "restore",
     "lookup",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 21] = [
     "config",
     "plugin",
     "assets",
+    "serve",
     "doctor",
     "completions",
     "man",

@@ -53,6 +53,8 @@ fn run(session: &Session, arguments: args::Serve) -> Result<Exit, Failure> {
     };
     let objects = Objects::open(session.access(&store), options, Arc::clone(&teller) as _)?;
     session.tell_lack(&store);
+    // From now on there is no end to be seen.
+    session.done();
     let watch: Arc<dyn Watch> = teller;
     serve::serve(settings, &objects, &store, &watch, session.stop())?;
     objects.close();

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use larder::objects::Objects;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer::Server;
 use super::failure::ServeFailure;
@@ -29,6 +30,9 @@ use super::{Backend, Settings, Watch};
 /// How long nobody is accepted after that failed: mostly there are no more descriptors,
 /// and trying again at once would only use up the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What of a connection is read at once; there are many.
+const BUFFER_LEN: usize = 128 << 10;
 
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +62,7 @@ pub(super) async fn run(
     let limits = settings.limits.clone();
     let server = Arc::new(Server::new(settings, objects, store, Arc::clone(watch)));
     tell(&listeners, watch.as_ref());
-    let graceful = GracefulShutdown::new();
+    let (graceful, stopping) = (GracefulShutdown::new(), watch::Sender::new(()));
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let mut stop = pin!(stop);
     let mut turn = 0;
@@ -81,7 +85,10 @@ pub(super) async fn run(
             },
         };
         match accepted {
-            Ok(stream) => start(stream, Arc::clone(&server), entry, graceful.watcher(), permit),
+            Ok(stream) => {
+                let end = End { graceful: graceful.watcher(), stopping: stopping.subscribe() };
+                start(stream, Arc::clone(&server), entry, end, permit);
+            }
             Err(error) => {
                 watch.failed(&format!("cannot accept a connection: {error}"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -89,10 +96,19 @@ pub(super) async fn run(
         }
     }
     drop(listeners);
+    stopping.send_replace(());
     if tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_err() {
         watch.failed("requests under way are cut off: the time for shutting down is over");
     }
     Ok(())
+}
+
+/// How a connection learns of the end.
+struct End {
+    /// Ends it between two requests.
+    graceful: Watcher,
+    /// The same for whoever has not asked for anything yet, whom hyper would wait for.
+    stopping: watch::Receiver<()>,
 }
 
 fn tell(listeners: &[Listener], watch: &dyn Watch) {
@@ -119,7 +135,7 @@ fn start(
     stream: Stream,
     server: Arc<Server>,
     entry: Entry,
-    watcher: Watcher,
+    end: End,
     permit: Option<OwnedSemaphorePermit>,
 ) {
     tokio::spawn(async move {
@@ -128,9 +144,9 @@ fn start(
             Stream::Tcp(stream) => {
                 // Answers go out whole; waiting for more to send would only delay them.
                 let _ = stream.set_nodelay(true);
-                speak(stream, &server, entry, watcher).await;
+                speak(stream, &server, entry, end).await;
             }
-            Stream::Unix(stream) => speak(stream, &server, entry, watcher).await,
+            Stream::Unix(stream) => speak(stream, &server, entry, end).await,
         }
         server.metrics.connections.dec();
         drop(permit);
@@ -138,19 +154,26 @@ fn start(
 }
 
 /// HTTP on one connection, to its end.
-async fn speak<S>(stream: S, server: &Arc<Server>, entry: Entry, watcher: Watcher)
+async fn speak<S>(stream: S, server: &Arc<Server>, entry: Entry, mut end: End)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = server.limits();
     let stream = TokioIo::new(Patient::new(stream, limits.body_timeout));
+    let has_asked = AtomicBool::new(false);
     let answer = service_fn(|request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let server = Arc::clone(server);
         async move { Ok::<_, Infallible>(server.answer(request, entry).await) }
     });
     let connection = http(limits).serve_connection(stream, answer);
+    let connection = pin!(end.graceful.watch(connection));
     // That a client left is its own affair; what that cost is told of its request.
-    let _ = watcher.watch(connection).await;
+    if let Either::Right((_, connection)) = select(connection, pin!(end.stopping.changed())).await
+        && has_asked.load(Ordering::Relaxed)
+    {
+        let _ = connection.await;
+    }
 }
 
 fn http(limits: &Limits) -> http1::Builder {
@@ -159,7 +182,6 @@ fn http(limits: &Limits) -> http1::Builder {
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.max_headers)
         .max_header_size(limits.max_header)
-        // A client that says all it has to say by closing its side gets its answer.
-        .half_close(true);
+        .max_buf_size(limits.max_header.max(BUFFER_LEN));
     http
 }

@@ -66,7 +66,8 @@ fn refusal(parts: &Parts) -> Option<&'static str> {
         headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     // It would be read into memory whole, and browsers send it.
-    if text(&parts.headers, CONTENT_TYPE).trim_start().starts_with("multipart/form-data") {
+    let kind = text(&parts.headers, CONTENT_TYPE).trim_start().to_ascii_lowercase();
+    if kind.starts_with("multipart/form-data") {
         return Some("uploads by HTML forms are not supported");
     }
     // It covers less of a request than its successor, and is long out of use.
@@ -122,8 +123,9 @@ mod tests {
     #[test]
     fn what_is_unsafe_or_outdated_is_refused() {
         let is_refused = |parts: &Parts| matches!(route(parts, Pages::All), Route::Refused(_));
-        let form = [("content-type", "multipart/form-data; boundary=x")];
-        assert!(is_refused(&parts(Method::POST, "/b", &form)));
+        for form in ["multipart/form-data; boundary=x", "Multipart/Form-Data;boundary=x"] {
+            assert!(is_refused(&parts(Method::POST, "/b", &[("content-type", form)])), "{form}");
+        }
         assert!(is_refused(&parts(Method::GET, "/b/k", &[("authorization", "AWS key:signature")])));
         assert!(is_refused(&parts(
             Method::GET,

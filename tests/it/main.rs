@@ -25,6 +25,7 @@ mod outputs;
 mod properties;
 mod repair;
 mod secrets;
+mod serve;
 mod soak;
 mod support;
 mod tier;

@@ -340,7 +340,7 @@ mod tests {
         let crc64 = 0xae8b_1486_0a79_9888_u64.to_be_bytes();
         assert_eq!(sums.checksums["crc64nvme"], BASE64_STANDARD.encode(crc64));
         assert_eq!(sums.checksums["sha1"], "98O8HYCOBHMq32eZZczDTKeuNEE=");
-        assert_eq!(sums.checksums["sha256"], "FeKw09l5slt9FHeQl1BAoFtJAxD4iCPEYuJ5DsAPwiU=");
+        assert_eq!(sums.checksums["sha256"], "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=");
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub(super) fn service(buckets: Vec<Bucket>, keys: Arc<Keys>, transfers: Transfer
     let mut builder = S3ServiceBuilder::new(service);
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML_LEN;
+    // Uploads by forms are refused before; what was taken for one must not fill the memory.
+    config.post_object_max_file_size = 0;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     if !keys.is_empty() {
         builder.set_auth(Access(Arc::clone(&keys)));

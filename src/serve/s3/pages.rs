@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    fn of<'a>(names: &'a [String], query: &Query<'_>) -> (Vec<String>, Option<String>) {
+    fn of(names: &[String], query: &Query<'_>) -> (Vec<String>, Option<String>) {
         let page = page(names, String::as_str, query);
         let shown = page.entries.iter().map(|entry| match entry {
             Entry::Name(at) => names[*at].clone(),

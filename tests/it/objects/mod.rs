@@ -2,6 +2,7 @@
 //! the store fails or garbage is collected meanwhile.
 
 mod garbage;
+mod killed;
 mod uploads;
 
 use std::ops::Range;
