@@ -13,6 +13,7 @@ use crate::chunking::{LARGE_FILE, LargeFileCutter};
 use crate::error::Error;
 use crate::format::Location;
 use crate::ids::{ChunkId, PackId, Scope};
+use crate::reuse;
 use crate::secrets::KeyId;
 
 /// Bytes of an object, or of a part of one, in chunks that are placed. They are durable
@@ -93,6 +94,18 @@ impl Writer {
     pub(super) fn new(shared: Arc<Shared>, scope: &Scope) -> Result<Self, Error> {
         let view = shared.knowledge.view(scope)?;
         Ok(Self::by(shared, view))
+    }
+
+    /// The same for who appends chunks that the store had at another look. So that it is
+    /// looked again whether they last, the older of the two is noted (S3).
+    pub(super) fn beside(
+        shared: Arc<Shared>,
+        scope: &Scope,
+        look: &reuse::View,
+    ) -> Result<Self, Error> {
+        let mut writer = Self::new(shared, scope)?;
+        writer.contents.epoch = writer.contents.epoch.min(look.state.epoch);
+        Ok(writer)
     }
 
     pub(super) fn by(shared: Arc<Shared>, view: Arc<View>) -> Self {

@@ -55,7 +55,7 @@ impl News {
         // Without the thread, all is told at the end.
         let _ = std::thread::Builder::new().name("tell news".to_owned()).spawn(move || {
             while theirs.wait() {
-                theirs.tell_all()
+                theirs.tell_all();
             }
         });
         news

@@ -95,9 +95,12 @@ impl Shared {
             let manifest = self.manifest(name, &contents, annotation.clone())?;
             let version = match self.repository().put_manifest(&manifest, mode) {
                 Ok((_, version)) => version,
-                // Somebody else has put another in place of the one of the round before.
                 Err(Error::Store(error)) if error.is_conflict() && own.is_some() => {
-                    return Ok(info(name, &manifest, details));
+                    match self.again(name, &contents, &details)? {
+                        Some(again) => mode = again,
+                        None => return Ok(info(name, &manifest, details)),
+                    }
+                    continue;
                 }
                 Err(Error::Store(error)) if error.is_conflict() => {
                     return Err(ObjectError::Condition);
@@ -124,6 +127,25 @@ impl Shared {
             self.take_back(name, &version);
         }
         Err(Error::SaveOvertaken(MAX_ROUNDS).into())
+    }
+
+    /// How to put these contents once more, what was put of them not being there as it was;
+    /// `None` if somebody else has put another in its place.
+    fn again(
+        &self,
+        name: &ObjectName,
+        contents: &Contents,
+        details: &Details,
+    ) -> Result<Option<PutMode>, Error> {
+        let is_same =
+            |found: &Found| found.info.details == *details && found.info.len == contents.len();
+        Ok(match self.read(name)? {
+            // Used, or moved by a flush: it refers to the same packs yet.
+            Some(now) if is_same(&now) => Some(PutMode::IfMatch(now.stored.version.clone())),
+            Some(_) => None,
+            // A flush that has judged an older one may have removed it (S4).
+            None => Some(PutMode::Create),
+        })
     }
 
     fn take_back(&self, name: &ObjectName, version: &Version) {
@@ -256,7 +278,7 @@ impl Shared {
         range: Range<u64>,
     ) -> Result<Contents, ObjectError> {
         let view = self.knowledge.view_for([&*from.stored])?;
-        let mut writer = Writer::new(Arc::clone(self), &from.info.name.scope)?;
+        let mut writer = Writer::beside(Arc::clone(self), &from.info.name.scope, &view)?;
         let chunks = from.chunks();
         let sealed_by = from.stored.manifest.sealed_by;
         let source = Source { name: &from.info.name, chunks: &chunks, sealed_by };
@@ -302,7 +324,7 @@ impl Shared {
             let epoch = view.state.epoch;
             return Ok(Contents::stored(from.chunks(), epoch, manifest.sealed_by));
         }
-        let mut writer = Writer::new(Arc::clone(self), scope)?;
+        let mut writer = Writer::beside(Arc::clone(self), scope, &view)?;
         let chunks = from.chunks();
         let source =
             Source { name: &from.info.name, chunks: &chunks, sealed_by: manifest.sealed_by };

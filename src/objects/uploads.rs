@@ -253,7 +253,7 @@ impl Shared {
             let chunks = parts.iter().flat_map(|part| part.chunks()).collect();
             return Ok(Contents::stored(chunks, view.state.epoch, sealed_by));
         }
-        let mut writer = Writer::new(Arc::clone(self), &upload.bucket.scope())?;
+        let mut writer = Writer::beside(Arc::clone(self), &upload.bucket.scope(), &view)?;
         for part in parts {
             let chunks = part.chunks();
             let sealed_by = part.stored.manifest.sealed_by;

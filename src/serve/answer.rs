@@ -77,11 +77,14 @@ impl Server {
         let mut ending = Ending { server, exchange: watched, began, method, path, status: LEFT };
         let body = Received::new(body, Arc::clone(&exchange), self.limits.body_timeout);
         let answering = self.by_route(parts, body, entry, &exchange);
-        let answered = match deadline {
-            Some(at) => timeout_at(at, answering).await.unwrap_or_else(|_| too_late(&ending.path)),
-            None => answering.await,
+        let (mut answered, deadline) = match deadline {
+            None => (answering.await, None),
+            Some(at) => match timeout_at(at, answering).await {
+                Ok(answered) => (answered, deadline),
+                // To say so takes a moment more.
+                Err(_) => (too_late(&ending.path), None),
+            },
         };
-        let mut answered = answered;
         if let Ok(id) = HeaderValue::try_from(ulid::Ulid::generate().to_string()) {
             answered.headers_mut().insert("x-amz-request-id", id);
         }

@@ -8,6 +8,9 @@ use crate::endpoint::Endpoint;
 /// Names of processes that make up an S3 server, as the kernel has them.
 const SERVERS: [&str; 4] = ["radosgw", "ceph-osd", "garage", "ceph-mon"];
 
+/// What larder serve tells of the bytes that it put into its store.
+const WRITTEN: &str = "larder_store_bytes_total{direction=\"written\"}";
+
 /// Ticks a second that Linux tells times to programs in, whatever its own clock's are.
 const TICKS: f64 = 100.0;
 
@@ -54,7 +57,7 @@ impl<'a> Meter<'a> {
     pub(crate) async fn step(&mut self, name: &'static str, bytes: u64) -> Step {
         let seconds = self.began.elapsed().as_secs_f64();
         let stored = match self.endpoint.pid() {
-            Some(_) => metric(&self.endpoint.url, "larder_store_bytes_written_total").await,
+            Some(_) => metric(&self.endpoint.url, WRITTEN).await,
             None => 0,
         };
         let serve_cpu = self.endpoint.pid().map_or(0.0, cpu);

@@ -19,6 +19,7 @@ use larder::save::{Copied, CopyRequest, SaveReport, SaveRequest, copy, save};
 
 use crate::asleep::Threads;
 use crate::desk::{Desk, Scheduled};
+use crate::serve::{Diary, Server, Shift};
 use crate::trees::Trees;
 
 const MINUTE: u64 = 60;
@@ -55,6 +56,8 @@ pub(crate) enum Role {
         key: Option<Key>,
         prefix: String,
     },
+    /// Objects, for a while.
+    Serve(Shift),
     Flush {
         age: Duration,
         max_size: Option<u64>,
@@ -69,6 +72,7 @@ pub(crate) enum Kind {
     Saver,
     Restorer,
     Flusher,
+    Server,
 }
 
 impl Role {
@@ -92,6 +96,7 @@ pub(crate) enum End {
     Copied(Result<Copied, Error>),
     Restored(Result<RestoreReport, Error>),
     Flushed(Result<FlushReport, Error>),
+    Served(Result<(), Error>),
     Panicked(String),
 }
 
@@ -102,6 +107,8 @@ pub(crate) struct Actor {
     pub(crate) role: Role,
     pub(crate) desk: Arc<Desk>,
     pub(crate) threads: Threads,
+    /// What it tells its clients, if it serves any.
+    pub(crate) diary: Arc<Diary>,
     /// Where a restore puts what it finds.
     pub(crate) target: PathBuf,
     thread: Option<JoinHandle<End>>,
@@ -124,8 +131,11 @@ impl Actor {
         let thread_name = format!("sim{:05}.{:05}", run % 100_000, number % 100_000);
         let desk = Arc::new(Desk::default());
         let target = trees.target(&thread_name);
+        let diary = Arc::new(Diary::default());
         let thread = {
             let work = Work {
+                number,
+                diary: Arc::clone(&diary),
                 store: Arc::new(Scheduled { desk: Arc::clone(&desk), page }),
                 role: role.clone(),
                 tree: trees.path(if let Role::Save { tree, .. } = role { tree } else { 0 }),
@@ -145,6 +155,7 @@ impl Actor {
             role,
             desk,
             threads: Threads::named(&thread_name),
+            diary,
             target,
             thread: Some(thread),
             sleeps_until: 0,
@@ -163,6 +174,7 @@ impl Actor {
             Kind::Saver => "save",
             Kind::Restorer => "restore",
             Kind::Flusher => "flush",
+            Kind::Server => "serve",
         };
         format!("{kind}{}", self.number)
     }
@@ -175,6 +187,8 @@ fn text_of(payload: &(dyn std::any::Any + Send)) -> String {
 
 /// What an actor's thread needs.
 struct Work {
+    number: usize,
+    diary: Arc<Diary>,
     store: Arc<Scheduled>,
     role: Role,
     tree: PathBuf,
@@ -209,6 +223,9 @@ impl Work {
             Role::Restore { scope, key, prefix } => {
                 let request = restore_request(scope, key, prefix, self.target);
                 End::Restored(restore(self.store, &request, context))
+            }
+            Role::Serve(shift) => {
+                End::Served(Server::run(self.store, self.number, &shift, self.diary))
             }
             Role::Flush { age, max_size, repack, dry_run } => {
                 let policy = Policy { max_size, ..Policy::new(Scopes::All, age) };

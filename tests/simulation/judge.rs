@@ -5,6 +5,8 @@
 //! put of a saver, by refreshing or moving it, are one *lineage*: what was said
 //! of one of them holds for all.
 
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -25,10 +27,25 @@ use crate::trees::Trees;
 /// What must not be, in words.
 pub(crate) type Verdict = Result<(), String>;
 
+/// What was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    Tree(usize),
+    /// An object's blob.
+    Object(String),
+    /// A part of an upload, or its beginning: nobody says success of it.
+    Part,
+}
+
 /// Everything that came of one put of a saver.
 struct Lineage {
     object: ObjectKey,
-    tree: usize,
+    what: What,
+    owner: usize,
+    /// When its saver put it last.
+    put_at: StoreTime,
+    /// Whether its own saver has removed it.
+    is_taken_back: bool,
     /// Whether a saver has said success of it.
     is_said: bool,
     /// When such a saver had last looked at the clock, if no request of it was
@@ -36,6 +53,21 @@ struct Lineage {
     promised: Option<StoreTime>,
     /// How it was removed, if a flush removed it.
     removed: Option<RemovedBy>,
+}
+
+impl Lineage {
+    fn new(object: ObjectKey, what: What, put_at: StoreTime) -> Self {
+        Self {
+            object,
+            what,
+            owner: usize::MAX,
+            put_at,
+            is_taken_back: false,
+            is_said: false,
+            promised: None,
+            removed: None,
+        }
+    }
 }
 
 /// A flush that removed a cache.
@@ -69,6 +101,7 @@ struct Witness {
     puts: u64,
     /// What it was last told of the clock.
     now: StoreTime,
+    began: StoreTime,
     /// When it was told anything: when its next request was sent.
     told: StoreTime,
     /// When it was told that a pack is not there.
@@ -80,6 +113,10 @@ struct Witness {
     /// Puts of the state by others, when it began.
     others_before: u64,
     own_state_puts: u64,
+    /// The epoch when a process that serves objects had ended its last two deeds, and how
+    /// often a put of it has met another version since.
+    deeds: [u64; 2],
+    overtaken: u64,
 }
 
 /// The object of a cache's manifest.
@@ -93,6 +130,8 @@ pub(crate) struct Judge<'a> {
     trees: &'a Trees,
     pub(crate) tally: Tally,
     lineages: Vec<Lineage>,
+    /// The lineages of objects, by their tags.
+    tags: HashMap<String, usize>,
     published: HashMap<String, Published>,
     /// The version that each manifest has now.
     manifests: BTreeMap<ObjectKey, String>,
@@ -119,6 +158,7 @@ impl<'a> Judge<'a> {
             trees,
             tally: Tally::new(),
             lineages: vec![],
+            tags: HashMap::new(),
             published: HashMap::new(),
             manifests: BTreeMap::new(),
             packs: BTreeSet::new(),
@@ -147,12 +187,15 @@ impl<'a> Judge<'a> {
             put: None,
             puts: 0,
             now: StoreTime::default(),
+            began: self.clock(),
             told: self.clock(),
             missed: None,
             has_announced: false,
             left: BTreeSet::new(),
             others_before: self.state_puts,
             own_state_puts: 0,
+            deeds: [self.state.epoch; 2],
+            overtaken: 0,
         });
     }
 
@@ -162,6 +205,7 @@ impl<'a> Judge<'a> {
             (Some(_), _) => "pack",
             (_, Some(_)) => "delta",
             _ if Layout::parse_table(key).is_some() => "table",
+            _ if key.as_str().contains("s3-upload") => "upload",
             _ => return key.to_string(),
         };
         let next = self.names.len();
@@ -255,6 +299,12 @@ impl<'a> Judge<'a> {
                     witness.reads.insert(key.clone(), (version, clock));
                 }
             }
+            (Request::Head { key }, Ok(Answer::Meta(meta)))
+                if matches!(witness.role, Role::Serve(_))
+                    && key.as_str().starts_with(Layout::manifests()) =>
+            {
+                witness.reads.insert(key.clone(), (meta.version.as_str().to_owned(), clock));
+            }
             (Request::GetRange { key, .. }, Err(error))
                 if error.is_not_found() && Layout::parse_pack(key).is_some() =>
             {
@@ -327,11 +377,16 @@ impl<'a> Judge<'a> {
         let clock = self.clock();
         let witness = &mut self.witnesses[by];
         let is_flush = matches!(witness.role, Role::Flush { .. });
+        let is_server = matches!(witness.role, Role::Serve(_));
         let is_move = is_flush && witness.has_announced;
         let Ok(Answer::Put(version)) = outcome else {
             let is_conflict = outcome.as_ref().is_err_and(StoreError::is_conflict);
             match (is_conflict, is_flush) {
                 (false, _) => {}
+                _ if is_server => {
+                    witness.overtaken += 1;
+                    self.tally.count(Event::ObjectOvertaken);
+                }
                 (true, true) => self.tally.count(Event::NotMoved),
                 (true, false) => self.tally.count(Event::NotRefreshed),
             }
@@ -339,30 +394,29 @@ impl<'a> Judge<'a> {
         };
         let manifest =
             Manifest::decode(body).map_err(|error| format!("{object} is damaged: {error}"))?;
+        let own_object = if is_server { self.own_object(by, object, &manifest)? } else { None };
+        let witness = &mut self.witnesses[by];
         let now = self.manifests.get(object).and_then(|version| self.published.get(version));
         let facts = &manifest.facts;
         let last_used = facts.used.unwrap_or(clock);
-        let own_tree = match (&witness.role, mode) {
-            (Role::Save { tree, .. }, PutMode::Overwrite | PutMode::Create) => Some(*tree),
+        let own = match (&witness.role, mode) {
+            (Role::Save { tree, .. }, PutMode::Overwrite | PutMode::Create) => {
+                Some(What::Tree(*tree))
+            }
             (Role::Copy { name: (scope, to), from, .. }, _) if *object == object_of(scope, to) => {
                 let read = witness.reads.get(&object_of(scope, from));
                 let read = read.and_then(|(version, _)| self.published.get(version));
                 let Some(read) = read else {
                     return Err(format!("{object} was copied from what was not read"));
                 };
-                Some(self.lineages[read.lineage].tree)
+                Some(self.lineages[read.lineage].what.clone())
             }
             _ => None,
         };
-        let lineage = match own_tree {
-            Some(tree) => {
-                self.lineages.push(Lineage {
-                    object: object.clone(),
-                    tree,
-                    is_said: false,
-                    promised: None,
-                    removed: None,
-                });
+        let lineage = match own {
+            _ if own_object.is_some() => own_object.expect("it is one's"),
+            Some(what) => {
+                self.lineages.push(Lineage::new(object.clone(), what, clock));
                 let lineage = self.lineages.len() - 1;
                 witness.put = Some(lineage);
                 witness.puts += 1;
@@ -455,11 +509,12 @@ impl<'a> Judge<'a> {
         let Role::Flush { age, max_size, .. } = witness.role else {
             // A copy that is not settled is taken back, and nothing else is.
             let is_own = witness.put == Some(published.lineage);
+            let lineage = published.lineage;
             if is_own && !self.lineages[published.lineage].is_said {
                 self.tally.count(Event::TakenBack);
                 return Ok(());
             }
-            return Err(format!("{} removed a cache", witness.label));
+            return self.removed_by_server(by, lineage);
         };
         let lineage = &mut self.lineages[published.lineage];
         if !witness.seen.contains(version) {
@@ -472,6 +527,9 @@ impl<'a> Judge<'a> {
         let is_old = clock.since(published.last_used) > age;
         if !is_old && max_size.is_none() {
             return Err(format!("{} was removed before its time", lineage.object));
+        }
+        if lineage.what == What::Part {
+            self.tally.count(Event::PartRemoved);
         }
         self.tally.count(if is_old { Event::Aged } else { Event::Squeezed });
         let age = max_size.is_none().then_some(age);
@@ -536,6 +594,7 @@ impl<'a> Judge<'a> {
             End::Restored(Err(Error::Missing { object, needed_by })) => {
                 self.not_restored(actor, object, needed_by)
             }
+            End::Served(Ok(())) => Ok(()),
             End::Flushed(Ok(_)) => {
                 self.tally.count(Event::Flush);
                 Ok(())
@@ -550,9 +609,10 @@ impl<'a> Judge<'a> {
                 }
                 self.failed(actor, error)
             }
-            End::Saved(Err(error)) | End::Copied(Err(error)) | End::Restored(Err(error)) => {
-                self.failed(actor, error)
-            }
+            End::Saved(Err(error))
+            | End::Copied(Err(error))
+            | End::Served(Err(error))
+            | End::Restored(Err(error)) => self.failed(actor, error),
         }
     }
 
@@ -576,7 +636,7 @@ impl<'a> Judge<'a> {
         } else {
             witness.put
         };
-        if lineage.is_some_and(|lineage| self.lineages[lineage].tree != *tree) {
+        if lineage.is_some_and(|lineage| self.lineages[lineage].what != What::Tree(*tree)) {
             return Err(format!("{} said success of another tree", actor.label()));
         }
         self.said(actor, lineage)
@@ -608,8 +668,10 @@ impl<'a> Judge<'a> {
         let Some((version, read)) = witness.reads.get(object) else {
             return Err(format!("{} restored what it had not read", actor.label()));
         };
-        let tree = self.lineages[self.published[version].lineage].tree;
-        if !self.trees.is_same(tree, &actor.target.join("tree")) {
+        let What::Tree(tree) = &self.lineages[self.published[version].lineage].what else {
+            return Err(format!("{} restored what is no tree", actor.label()));
+        };
+        if !self.trees.is_same(*tree, &actor.target.join("tree")) {
             return Err(format!("{} brought back another tree", actor.label()));
         }
         self.tally.count(Event::Restore);
@@ -675,8 +737,9 @@ impl<'a> Judge<'a> {
             if !lineage.is_said {
                 return None;
             }
+            let What::Tree(tree) = lineage.what else { return None };
             let (scope, key) = Layout::parse_manifest(object)?;
-            Some((scope, key, lineage.tree))
+            Some((scope, key, tree))
         });
         kept.collect()
     }

@@ -1,8 +1,8 @@
 //! Garbage collection, simulated: the real save, restore and flush on one store
 //! in memory, and a scheduler that decides every turn by chance.
 //!
-//! Savers, restorers and flushers ([`actors`]) are threads with larder's own
-//! code. Every request that one of them makes waits on its [`desk`] until the
+//! Savers, restorers and flushers ([`actors`]), and processes that serve objects
+//! ([`serve`]), are threads with larder's own code. Every request that one of them makes waits on its [`desk`] until the
 //! scheduler ([`run`]) gives it a turn; then exactly one request is performed.
 //! Between turns, the store's clock goes on by minutes or days, processes die,
 //! requests and answers are lost, or arrive when their senders are long dead.
@@ -31,6 +31,7 @@ mod desk;
 mod judge;
 mod random;
 mod run;
+mod serve;
 mod tally;
 mod trees;
 

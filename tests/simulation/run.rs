@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use larder::error::Error;
 use larder::format::Lifetime;
 use larder::ids::{Key, Scope};
+use larder::objects::ObjectError;
 use larder::progress::{Context, NoProgress};
 use larder::restore::{Hit, RestoreRequest, restore};
 use larder::store::{MemoryStore, ObjectKey, Operation, Store, StoreError};
@@ -16,8 +18,9 @@ use crate::actors::{Actor, End, GRACE, Kind, NAMES, Role, restore_request};
 use crate::desk::{Answer, News, Outcome, Request};
 use crate::judge::{Judge, Verdict};
 use crate::random::Random;
+use crate::serve::{self, Deed, Shift};
 use crate::tally::{Event, Tally};
-use crate::trees::Trees;
+use crate::trees::{self, Trees};
 
 /// Turns of a run, before it is brought to rest.
 const TURNS: u64 = 350;
@@ -59,6 +62,10 @@ struct Habits {
     /// How many names there are, and how many trees are saved under them.
     names: usize,
     trees: u64,
+    /// How many keys objects have.
+    objects: usize,
+    /// How many blobs they hold.
+    blobs: usize,
     /// How long flushes keep caches, in hours: each one of these.
     ages: [u64; 3],
     /// A flush repacks once in so many times.
@@ -72,7 +79,7 @@ struct Habits {
 type Trap = (Kind, Operation, &'static str);
 
 /// Of one group, all.
-const TRAPS: [&[Trap]; 8] = [
+const TRAPS: [&[Trap]; 10] = [
     &[(Kind::Saver, Operation::Get, "manifests/"), (Kind::Saver, Operation::Get, "gc/state")],
     &[(Kind::Saver, Operation::Get, "index/"), (Kind::Saver, Operation::Put, "index/")],
     &[(Kind::Saver, Operation::Put, "packs/"), (Kind::Saver, Operation::Put, "manifests/")],
@@ -81,6 +88,8 @@ const TRAPS: [&[Trap]; 8] = [
     &[(Kind::Flusher, Operation::Get, "packs/"), (Kind::Flusher, Operation::Put, "manifests/")],
     &[(Kind::Flusher, Operation::Put, "gc/state"), (Kind::Flusher, Operation::Delete, "packs/")],
     &[(Kind::Flusher, Operation::Delete, "manifests/"), (Kind::Flusher, Operation::Get, "index/")],
+    &[(Kind::Server, Operation::Put, "packs/"), (Kind::Server, Operation::Put, "manifests/")],
+    &[(Kind::Server, Operation::Get, "gc/state"), (Kind::Server, Operation::Get, "packs/")],
 ];
 
 impl Habits {
@@ -94,6 +103,8 @@ impl Habits {
             page: *random.pick(&[2, 5, 1000]),
             names: 1 + random.below(NAMES.len() as u64) as usize,
             trees: 2 + random.below(trees.count() - 1),
+            objects: 1 + random.below(serve::KEYS.len() as u64) as usize,
+            blobs: 1 + random.below(serve::BLOBS.len() as u64) as usize,
             ages: *random.pick(&[[2, 6, 24], [6, 24, 100], [24, 240, 1000]]),
             repack: *random.pick(&[1, 2, 4]),
             traps: [*random.pick(&TRAPS), *random.pick(&TRAPS)],
@@ -129,6 +140,7 @@ impl Habits {
                 let prefix = key.as_str()[..3].to_owned();
                 Role::Restore { scope, key: (!random.one_in(4)).then_some(key), prefix }
             }
+            Kind::Server => Role::Serve(Shift::draw(self.objects, self.blobs, random)),
             Kind::Flusher => Role::Flush {
                 age: hours(*random.pick(&self.ages)),
                 max_size: random.one_in(5).then_some(300_000),
@@ -211,17 +223,23 @@ impl Run<'_> {
     fn all(&mut self) -> Verdict {
         // Some runs begin with a store that has caches already.
         for _ in 0..self.random.below(6) {
-            let role = self.habits.role(Kind::Saver, &mut self.random);
-            self.alone(Kind::Saver, role)?;
+            let kind = if self.random.one_in(3) { Kind::Server } else { Kind::Saver };
+            let role = self.habits.role(kind, &mut self.random);
+            self.alone(kind, role)?;
             self.pass(hours(1));
         }
         let last = self.turn + TURNS;
         let savers = 1 + self.random.below(3);
         let restorers = self.random.below(3);
         let flushers = 1 + u64::from(self.random.one_in(3));
-        for (kind, count) in
-            [(Kind::Saver, savers), (Kind::Restorer, restorers), (Kind::Flusher, flushers)]
-        {
+        let counts = match self.random.below(3) {
+            // Objects, mostly.
+            0 => [self.random.below(2), 0, 2, 2 + self.random.below(2)],
+            1 => [savers, restorers, flushers, 1],
+            _ => [savers, restorers, flushers, 0],
+        };
+        let kinds = [Kind::Saver, Kind::Restorer, Kind::Flusher, Kind::Server];
+        for (kind, count) in kinds.into_iter().zip(counts) {
             for _ in 0..count {
                 self.begin_any(kind)?;
             }
@@ -235,6 +253,7 @@ impl Run<'_> {
         self.bring_to_rest()?;
         self.rest()?;
         self.compare()?;
+        self.compare_objects()?;
         if self.random.one_in(4) {
             self.purge()?;
         }
@@ -313,6 +332,30 @@ impl Run<'_> {
         })
     }
 
+    /// Reads all objects. What nobody has said success of is whole, or lacks a pack.
+    fn compare_objects(&mut self) -> Verdict {
+        let there = self.judge.objects();
+        if there.is_empty() {
+            return Ok(());
+        }
+        let objects = serve::open(self.store.clone(), false)
+            .map_err(|error| format!("at the end, the store cannot be opened: {error}"))?;
+        for (key, blob, is_said) in there {
+            let found = objects.find(&serve::name(key.as_str()));
+            match found.and_then(|found| serve::fetch_all(&objects, &found)) {
+                Ok(bytes) if bytes == trees::bytes_of(&blob) => {
+                    self.judge.tally.count(Event::ObjectChecked);
+                }
+                Ok(_) => return Err(format!("at the end, the object {key} is another")),
+                Err(ObjectError::Failed(Error::Missing { .. })) if !is_said => {}
+                Err(error) => {
+                    return Err(format!("at the end, the object {key} cannot be read: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Removes all caches: then all packs go.
     fn purge(&mut self) -> Verdict {
         for _ in 0..4 {
@@ -350,6 +393,23 @@ impl Run<'_> {
         self.note(&format!("{} begins: {:?}", actor.label(), actor.role));
         self.actors.push(actor);
         self.settle(self.actors.len() - 1).map(drop)
+    }
+
+    /// What a process that serves objects has told its clients by now.
+    fn told(&mut self, at: usize) -> Verdict {
+        let label = self.actors[at].label();
+        for deed in self.actors[at].diary.take() {
+            let text = match &deed {
+                Deed::Put { tag, end: Ok(()), .. } => format!("has put {tag}"),
+                Deed::Read { tag, end: Ok(_), .. } => format!("has read {tag}"),
+                Deed::Put { tag, end: Err(error), .. } => format!("has not put {tag}: {error}"),
+                Deed::Read { tag, end: Err(error), .. } => format!("has not read {tag}: {error}"),
+                Deed::Failed(error) => format!("has failed: {error}"),
+            };
+            self.note(&format!("{label} {text}"));
+            self.judge.did(&self.actors[at], &deed)?;
+        }
+        Ok(())
     }
 
     /// Gives somebody a turn. Whoever ends is replaced, if that is asked for.
@@ -469,7 +529,9 @@ impl Run<'_> {
         self.actors[at].was_failed |= !matches!(fate, Fate::Answered);
         self.judge.told(by, &request, &outcome);
         pending.answer(outcome);
-        if self.settle(at)? == News::Ended {
+        let news = self.settle(at)?;
+        self.told(at)?;
+        if news == News::Ended {
             let mut actor = self.actors.swap_remove(at);
             let end = actor.end();
             self.note(&format!("{label} ends: {}", said(&end)));
@@ -655,7 +717,9 @@ fn said(end: &End) -> String {
         End::Restored(Ok(report)) => format!("restored, {:?}", report.hit),
         End::Flushed(Ok(_)) => "flushed".to_owned(),
         End::Copied(Ok(copied)) => format!("copied, {copied:?}"),
+        End::Served(Ok(())) => "served".to_owned(),
         End::Saved(Err(error))
+        | End::Served(Err(error))
         | End::Copied(Err(error))
         | End::Restored(Err(error))
         | End::Flushed(Err(error)) => error.to_string(),

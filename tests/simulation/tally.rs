@@ -48,6 +48,17 @@ events! {
     Fenced = "caches put again to end a repacking that died",
     Refreshed = "caches refreshed",
     NotRefreshed = "caches changed before they could be refreshed",
+    ObjectPut = "objects put, copied or completed that said success",
+    ObjectTouched = "objects touched that said success",
+    ObjectRound = "rounds of objects that were overtaken",
+    ObjectOvertaken = "objects changed before they could be put again",
+    ObjectTakenBack = "objects that were taken back",
+    ObjectTooSlow = "objects not put, what they relied on being gone",
+    ObjectRefused = "conditions not met, objects and parts not found",
+    ObjectRead = "objects read",
+    ObjectDeleted = "objects deleted",
+    PartRemoved = "parts of uploads removed by flushes",
+    ObjectChecked = "objects read at the end",
     Checked = "caches restored and compared at the end",
 }
 

@@ -19,6 +19,21 @@ const TREES: [&str; 6] = ["abcd", "a", "bcef", "dc", "fa", "e"];
 /// below what is cut by its contents.
 const PART: usize = 66 << 10;
 
+/// The bytes of a part.
+fn part_bytes(part: u8) -> Vec<u8> {
+    Random::new(u64::from(part)).bytes(PART)
+}
+
+/// The bytes of an object that has these parts.
+pub(crate) fn bytes_of(parts: &str) -> Vec<u8> {
+    parts.bytes().flat_map(part_bytes).collect()
+}
+
+/// How many these are.
+pub(crate) fn len_of(parts: &str) -> u64 {
+    (parts.len() * PART) as u64
+}
+
 /// All trees, and room for what restores bring back.
 pub(crate) struct Trees {
     top: TempDir,
@@ -38,8 +53,7 @@ impl Trees {
             for part in parts.bytes() {
                 let directory = tree.join(char::from(part).to_string());
                 fs::create_dir_all(&directory).unwrap();
-                let bytes = Random::new(u64::from(part)).bytes(PART);
-                fs::write(directory.join("file"), bytes).unwrap();
+                fs::write(directory.join("file"), part_bytes(part)).unwrap();
             }
             contents.push(read(&tree));
         }

@@ -72,6 +72,7 @@ impl Caches {
         body: &mut Incoming,
         team: &Namespace,
     ) -> Result<Response<Body>, Failure> {
+        let _room = self.transfers.room(MAX_QUERY_LEN as u64).await;
         let text = read(body).await?;
         let query: Query = serde_json::from_slice(&text)
             .map_err(|error| Failure::Name(format!("not {{\"hashes\": […]}}: {error}")))?;

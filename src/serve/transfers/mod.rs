@@ -12,7 +12,7 @@ use larder::objects::{ObjectError, Objects};
 
 pub(super) use receive::{Digest, NotReceived};
 
-use super::limits::{Budget, Limits};
+use super::limits::{Budget, Limits, Share};
 use super::{Watch, blocking};
 
 /// What transfers work with.
@@ -33,6 +33,11 @@ impl Transfers {
     /// The most bytes of one body.
     pub(super) fn max_body(&self) -> u64 {
         self.max_body
+    }
+
+    /// Waits for memory for what is neither an object received nor one sent.
+    pub(super) async fn room(&self, bytes: u64) -> Share {
+        self.budget.take(bytes).await
     }
 
     /// Asks the objects for something, which may take its time. What the store is at fault

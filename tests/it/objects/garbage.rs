@@ -1,6 +1,7 @@
 //! Objects and garbage collection: ages, and flushes between any two requests of a put.
 
 use super::*;
+use crate::meanwhile::Meanwhile;
 use larder::flush::{FlushRequest, Policy, Scopes, flush};
 use larder::store::ObjectKey;
 
@@ -8,12 +9,35 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A flush that removes what was not used for so many days.
 fn flush_after(store: &Arc<MemoryStore>, days: u32, max_size: Option<u64>) {
+    flush_over(store.clone(), days, max_size);
+}
+
+fn flush_over(store: Arc<dyn Store>, days: u32, max_size: Option<u64>) {
     let mut request = FlushRequest::new(Policy::new(Scopes::All, DAY * days));
     request.policy.max_size = max_size;
     request.grace = Duration::ZERO;
     let stop = AtomicBool::new(false);
     let context = Context { progress: &NoProgress, stop: &stop };
-    flush(Arc::clone(store), &request, context).unwrap();
+    flush(store, &request, context).unwrap();
+}
+
+/// A flush that has marked when this happens, and commits what it has decided by that.
+fn flush_amid(store: &Arc<MemoryStore>, happens: impl FnOnce() + Send + 'static) {
+    let at = (Operation::Put, "index/tables/");
+    let watched = Meanwhile::over(store.clone(), at, happens);
+    flush_over(watched.clone(), 14, None);
+    assert!(watched.has_happened());
+}
+
+/// Opens a store to which something happens in the instant before a request.
+fn open_meanwhile(
+    store: &Arc<MemoryStore>,
+    before: (Operation, &'static str),
+    happens: impl FnOnce() + Send + 'static,
+) -> Objects {
+    let options = Options { window: FOR_EVER, ..Options::default() };
+    let watched: Arc<dyn Store> = Meanwhile::over(store.clone(), before, happens);
+    Objects::open(watched, options, Arc::new(NoProgress)).unwrap()
 }
 
 fn packs(store: &MemoryStore) -> Vec<ObjectKey> {
@@ -122,4 +146,66 @@ fn parts_outlive_flushes() {
         }
         assert!(get(&open(&store), "k").unwrap() == bytes);
     }
+}
+
+/// A put that garbage collection had overtaken was moving what it relied on when a reader
+/// refreshed its manifest. It took that for an object that another had put in place of its
+/// own, and said success; the pack was deleted.
+#[test]
+fn what_is_used_while_it_is_moved_is_put_again() {
+    let store = Arc::new(MemoryStore::new());
+    let bytes = noise(100_000, 1);
+    let is_used = {
+        let (store, reader) = (store.clone(), open(&store));
+        move || {
+            store.advance_clock(DAY * 2);
+            reader.used(&reader.find(&name("k")).unwrap());
+        }
+    };
+    // It reads the pack only to move what is in there.
+    let objects = open_meanwhile(&store, (Operation::Get, "packs/"), is_used);
+    put(&objects, "a", &bytes);
+    store.advance_clock(DAY);
+    open(&store).delete(&[name("a")]).unwrap();
+    flush_after(&store, 14, None);
+    store.advance_clock(DAY);
+    let put_k = {
+        let (objects, bytes) = (objects.clone(), bytes.clone());
+        move || drop(put(&objects, "k", &bytes))
+    };
+    flush_amid(&store, put_k);
+    flush_after(&store, 14, None);
+    assert!(get(&open(&store), "k").unwrap() == bytes);
+}
+
+/// What is copied was looked at, and a new pack for the rest of it was begun by another
+/// look: what had been condemned between the two counted as good.
+#[test]
+fn what_is_condemned_between_two_looks_is_moved() {
+    let store = Arc::new(MemoryStore::new());
+    let bytes = noise(100_000, 1);
+    put(&open(&store), "a", &bytes);
+    // So old that its packs are asked for.
+    for _ in 0..2 {
+        store.advance_clock(DAY);
+        flush_after(&store, 14, None);
+    }
+    let is_condemned = {
+        let store = store.clone();
+        move || {
+            open(&store).delete(&[name("a")]).unwrap();
+            flush_after(&store, 14, None);
+        }
+    };
+    let objects = open_meanwhile(&store, (Operation::Head, "packs/"), is_condemned);
+    let found = objects.find(&name("a")).unwrap();
+    let contents = objects.contents_of(&found, 0..u64::MAX).unwrap();
+    store.advance_clock(DAY);
+    let put_k = {
+        let objects = objects.clone();
+        move || drop(objects.put(&name("k"), contents, details("e"), &Condition::None).unwrap())
+    };
+    flush_amid(&store, put_k);
+    flush_after(&store, 14, None);
+    assert!(get(&open(&store), "k").unwrap() == bytes);
 }

@@ -139,8 +139,8 @@ async fn check(client: &Client, ledger: &mut Ledger) {
 fn what_serve_acknowledged_outlives_its_death() {
     let kills = std::env::var("LARDER_SERVE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let sandbox = Sandbox::in_memory();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    let runtime = { runtime }.build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     let mut ledgers = vec![Ledger::new(); CLIENTS as usize];
     let mut random = Noise(7);
     for _ in 0..kills {

@@ -48,8 +48,11 @@ fn the_own_pages_tell_how_it_is() {
     std::fs::rename(server.sandbox.store(), server.sandbox.path("elsewhere")).unwrap();
     let is_ill = || server.ask_for("GET /healthz", &[]).status == 503;
     // What is known of it counts for a second.
-    let wait = |_| std::thread::sleep(std::time::Duration::from_millis(100));
-    assert!((0..600).inspect(|number| wait(number)).any(|_| is_ill()));
+    let found = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        is_ill()
+    });
+    assert!(found, "the store is gone, and nobody notices");
     std::fs::rename(server.sandbox.path("elsewhere"), server.sandbox.store()).unwrap();
 }
 
