@@ -42,6 +42,7 @@ command -v cargo > /dev/null || {
 }
 need cc gcc
 need bash bash
+need ccache ccache
 need python3 python3
 need diff diffutils
 need git git

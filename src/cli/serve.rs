@@ -16,7 +16,7 @@ use super::exit::{Exit, Failure};
 use super::log::{self, Fields};
 use super::session::Session;
 use super::{Prepared, output, progress};
-use crate::serve::{self, Address, Keys, ServeFailure, Served, Settings, Watch};
+use crate::serve::{self, Address, Caches, Keys, ServeFailure, Served, Settings, Watch};
 
 const ACCESS_KEY: &str = "LARDER_SERVE_ACCESS_KEY";
 const SECRET_KEY: &str = "LARDER_SERVE_SECRET_KEY";
@@ -32,6 +32,7 @@ pub(super) fn prepare(global: Global, arguments: args::Serve) -> Result<Prepared
 fn run(session: &Session, arguments: args::Serve) -> Result<Exit, Failure> {
     let settings = Settings {
         keys: keys(session, arguments.keys.as_deref())?,
+        caches: Caches { http: arguments.http_cache, turborepo: arguments.turborepo },
         limits: (&arguments.limits).into(),
         listen: arguments.listen,
         admin: arguments.admin,

@@ -11,12 +11,14 @@ use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
 use tokio::time::{Instant, timeout_at};
 
+use super::caches::{self, Caches};
 use super::connection::Entry;
 use super::exchange::{Exchange, Received, Sent};
 use super::health::Health;
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::route::{Route, route};
+use super::transfers::Transfers;
 use super::{Backend, Served, Settings, Watch, guard, s3, unsigned};
 
 /// What is common to all requests.
@@ -25,6 +27,7 @@ pub(super) struct Server {
     /// Whether there are keys to check requests by.
     has_keys: bool,
     s3: S3Service,
+    caches: Caches,
     health: Health,
     pub(super) metrics: Metrics,
     watch: Arc<dyn Watch>,
@@ -38,10 +41,13 @@ impl Server {
         watch: Arc<dyn Watch>,
     ) -> Self {
         let has_keys = !settings.keys.is_empty();
-        let limits = settings.limits.clone();
+        let Settings { limits, keys, buckets, caches, .. } = settings;
+        let keys = Arc::new(keys);
+        let transfers = Transfers::new(objects.clone(), &limits, Arc::clone(&watch));
         Self {
             has_keys,
-            s3: s3::service(settings, objects.clone(), Arc::clone(&watch)),
+            s3: s3::service(buckets, Arc::clone(&keys), transfers.clone()),
+            caches: Caches::new(caches, keys, transfers),
             health: Health::new(Backend::clone(store)),
             metrics: Metrics::new(objects, store),
             limits,
@@ -76,7 +82,7 @@ impl Server {
             Some(at) => match timeout_at(at, answering).await {
                 Ok(answered) => (answered, deadline),
                 // To say so takes a moment more.
-                Err(_) => (too_late(), None),
+                Err(_) => (too_late(&ending.path), None),
             },
         };
         if let Ok(id) = HeaderValue::try_from(ulid::Ulid::generate().to_string()) {
@@ -96,7 +102,7 @@ impl Server {
         if let (false, Some(listened)) = (self.has_keys, entry.listened)
             && let Err(refusal) = guard::check(&parts.headers, listened)
         {
-            return error(S3ErrorCode::AccessDenied, refusal.to_string());
+            return refused(parts.uri.path(), S3ErrorCode::AccessDenied, refusal.to_string());
         }
         match route(&parts, entry.pages) {
             Route::Health => {
@@ -110,6 +116,7 @@ impl Server {
             }
             Route::Nowhere => page(StatusCode::NOT_FOUND, PLAIN, "there is no such page\n".into()),
             Route::Refused(why) => error(S3ErrorCode::NotImplemented, why.to_owned()),
+            Route::Caches => self.caches.answer(&parts, body, exchange).await,
             Route::S3 => {
                 let body = match self.has_keys {
                     true => Body::http_body(body),
@@ -151,8 +158,17 @@ fn error(code: S3ErrorCode, why: String) -> Response<Body> {
     answer.unwrap_or_else(|_| page(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, String::new()))
 }
 
-fn too_late() -> Response<Body> {
-    error(S3ErrorCode::RequestTimeout, "the time for the request is over".to_owned())
+/// As [`error`], in the words of whoever asks for this path.
+fn refused(path: &str, code: S3ErrorCode, why: String) -> Response<Body> {
+    match code.status_code() {
+        Some(status) if caches::are_at(path) => caches::refused(path, status, &why),
+        _ => error(code, why),
+    }
+}
+
+fn too_late(path: &str) -> Response<Body> {
+    let why = "the time for the request is over".to_owned();
+    refused(path, S3ErrorCode::RequestTimeout, why)
 }
 
 /// What is told as the status of a request whose client left before it was answered: no

@@ -13,6 +13,8 @@ use larder::objects::Bucket;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
+use super::caches;
+
 /// Why a text has no keys that can be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvalidKeys {
@@ -35,8 +37,9 @@ pub(crate) enum InvalidKeys {
 /// What the holder of a key may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rights {
-    /// The buckets that it is for; `None` means all.
-    buckets: Option<BTreeSet<Bucket>>,
+    /// The buckets that it is for, and the names and teams of other caches; `None` means
+    /// all.
+    buckets: Option<BTreeSet<String>>,
     read_only: bool,
 }
 
@@ -48,7 +51,7 @@ impl Rights {
 
     /// Whether the bucket is one of the holder's.
     pub(super) fn sees(&self, bucket: &str) -> bool {
-        self.buckets.as_ref().is_none_or(|all| all.iter().any(|known| known.as_str() == bucket))
+        self.buckets.as_ref().is_none_or(|all| all.contains(bucket))
     }
 
     pub(super) fn is_read_only(&self) -> bool {
@@ -120,12 +123,15 @@ impl Keys {
             return Err(InvalidKeys::None);
         }
         for entry in file.key {
-            let parse = |name: &String| {
-                name.parse()
-                    .map_err(|why| InvalidKeys::Bucket { key: entry.access_key.clone(), why })
+            let check = |name: &String| match name.parse::<Bucket>() {
+                // Ids of teams are no names of buckets.
+                Err(why) if !caches::is_team(name) => {
+                    Err(InvalidKeys::Bucket { key: entry.access_key.clone(), why })
+                }
+                _ => Ok(name.clone()),
             };
             let buckets = entry.buckets.as_ref();
-            let buckets = buckets.map(|names| names.iter().map(parse).collect()).transpose()?;
+            let buckets = buckets.map(|names| names.iter().map(check).collect()).transpose()?;
             let rights = Rights { buckets, read_only: entry.read_only };
             self.insert(&entry.access_key, entry.secret_key, rights)?;
         }
@@ -169,22 +175,29 @@ impl Keys {
     }
 
     /// What the `Authorization` header of a protocol that sends secrets permits: basic,
-    /// with the access key as user, or bearer, with the secret alone.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the protocols beside S3"))]
+    /// with the access key as user, or bearer, with the secret alone or after the access key
+    /// and a colon.
     pub(super) fn rights_by_header(&self, authorization: &str) -> Option<&Rights> {
         let (scheme, value) = authorization.split_once(' ')?;
         if scheme.eq_ignore_ascii_case("bearer") {
-            let matches = |known: &&Secret| is_same(&known.text, value.trim());
-            return self.0.values().find(matches).map(|known| &known.rights);
+            let token = value.trim();
+            let matches = |known: &&Secret| is_same(&known.text, token);
+            let known = self.0.values().find(matches).map(|known| &known.rights);
+            return known.or_else(|| self.rights_by_pair(token));
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
         }
         let text =
             Zeroizing::new(String::from_utf8(BASE64_STANDARD.decode(value.trim()).ok()?).ok()?);
-        let (user, password) = text.split_once(':')?;
-        let known = self.0.get(user)?;
-        is_same(&known.text, password).then_some(&known.rights)
+        self.rights_by_pair(&text)
+    }
+
+    /// What an access key permits that comes with its secret, after a colon.
+    fn rights_by_pair(&self, text: &str) -> Option<&Rights> {
+        let (access_key, secret) = text.split_once(':')?;
+        let known = self.0.get(access_key)?;
+        is_same(&known.text, secret).then_some(&known.rights)
     }
 }
 
@@ -239,7 +252,17 @@ mod tests {
         assert!(keys.rights_by_header(&basic("nobody:a long secret")).is_none());
         let reader = keys.rights_by_header("Bearer another secret");
         assert!(reader.is_some_and(Rights::is_read_only));
-        for bad in ["", "Bearer", "Bearer x", "Basic !", "Digest a long secret"] {
+        assert!(keys.rights_by_header("bearer ci:a long secret").is_some());
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer x",
+            "Bearer ",
+            "Bearer ci:",
+            "Bearer ci:another secret",
+            "Basic !",
+            "Digest a long secret",
+        ] {
             assert!(keys.rights_by_header(bad).is_none(), "{bad}");
         }
     }
@@ -264,8 +287,8 @@ mod tests {
         let one = "[[key]]\naccess-key = \"a\"\nsecret-key = \"very secret\"\n";
         check(&one.repeat(2), "the access-key a is there twice");
         check(
-            &format!("{one}buckets = [\"A\"]"),
-            "the key a: invalid bucket name \"A\": it has to be 3 to 63 lower-case letters, \
+            &format!("{one}buckets = [\"a/b\"]"),
+            "the key a: invalid bucket name \"a/b\": it has to be 3 to 63 lower-case letters, \
              digits, dots and hyphens, and to begin and end with a letter or digit",
         );
     }

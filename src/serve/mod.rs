@@ -1,15 +1,17 @@
-//! A store as a service over HTTP, for clients that speak S3.
+//! A store as a service over HTTP, for clients that speak S3, and for the caches of build
+//! tools.
 //!
 //! The library's `objects` know what an object is; here is what surrounds them: where the
 //! server listens ([`listen`]), what it takes on ([`limits`]), who may use it ([`keys`],
-//! [`guard`]), which protocol a request speaks ([`route`]), and the S3 calls ([`s3`]).
-//! What it counts and how it is stands in [`metrics`] and [`health`].
+//! [`guard`]), which protocol a request speaks ([`route`]), the S3 calls ([`s3`]), the other
+//! protocols ([`caches`]), and how all of them move bodies ([`transfers`]). What it counts and how it is stands in [`metrics`] and [`health`].
 //!
 //! A request comes in by [`connection`], is given an [`exchange`] that watches it to its
 //! last byte, and is answered by [`answer`]. Nothing here prints: what is to be told goes
 //! to a [`Watch`].
 
 mod answer;
+mod caches;
 mod chunked;
 mod connection;
 mod exchange;
@@ -23,6 +25,7 @@ mod metrics;
 mod patient;
 mod route;
 mod s3;
+mod transfers;
 mod unsigned;
 
 use std::sync::Arc;
@@ -34,6 +37,7 @@ use larder::store::{Metered, Store};
 use serde::{Serialize, Serializer};
 use tokio::runtime;
 
+pub(crate) use caches::Enabled as Caches;
 pub(crate) use failure::ServeFailure;
 #[cfg(test)]
 pub(crate) use keys::InvalidKeys;
@@ -55,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) buckets: Vec<Bucket>,
     /// Who may use it; with none, everybody on this machine.
     pub(crate) keys: Keys,
+    /// What it speaks beside S3.
+    pub(crate) caches: Caches,
     pub(crate) limits: Limits,
 }
 

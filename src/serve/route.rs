@@ -4,6 +4,8 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use super::caches;
+
 /// Who answers a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -11,6 +13,8 @@ pub(super) enum Route {
     Health,
     /// What it counts.
     Metrics,
+    /// The caches beside S3.
+    Caches,
     /// The S3 protocol: all that is nothing else.
     S3,
     /// A form of S3 that is not spoken here, and why not.
@@ -22,9 +26,9 @@ pub(super) enum Route {
 /// Which pages a listener has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pages {
-    /// S3, and the server's own.
+    /// S3, the caches, and the server's own.
     All,
-    /// S3 alone: the own ones are elsewhere.
+    /// S3 and the caches: the own ones are elsewhere.
     S3,
     /// The server's own alone.
     Own,
@@ -42,6 +46,7 @@ pub(super) fn route(parts: &Parts, pages: Pages) -> Route {
     match (pages, own.filter(|_| is_read)) {
         (Pages::Own, own) => own.unwrap_or(Route::Nowhere),
         (Pages::All, Some(own)) if !is_signed(parts) => own,
+        _ if caches::are_at(parts.uri.path()) => Route::Caches,
         _ => refusal(parts).map_or(Route::S3, Route::Refused),
     }
 }
@@ -100,6 +105,19 @@ mod tests {
         let signed = [("authorization", "AWS4-HMAC-SHA256 Credential=…")];
         assert_eq!(route(&parts(Method::GET, "/healthz", &signed), Pages::All), Route::S3);
         assert_eq!(route(&parts(Method::PUT, "/healthz", &[]), Pages::All), Route::S3);
+    }
+
+    #[test]
+    fn caches_have_paths_that_no_bucket_has() {
+        let to = |uri: &str, pages| route(&parts(Method::PUT, uri, &[]), pages);
+        for uri in ["/-/", "/-/cache/abc/k", "/-/turbo/v8/artifacts/0a?slug=a", "/-/anything"] {
+            assert_eq!(to(uri, Pages::All), Route::Caches, "{uri}");
+            assert_eq!(to(uri, Pages::S3), Route::Caches, "{uri}");
+            assert_eq!(to(uri, Pages::Own), Route::Nowhere, "{uri}");
+        }
+        for uri in ["/-", "/-a/k", "/a/-/cache/abc/k"] {
+            assert_eq!(to(uri, Pages::All), Route::S3, "{uri}");
+        }
     }
 
     #[test]

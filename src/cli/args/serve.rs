@@ -28,6 +28,15 @@ pub(crate) struct Serve {
     #[arg(long, env = "LARDER_SERVE_KEYS", value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
 
+    /// Be a cache for whatever GETs and PUTs by path, too, as Bazel, Gradle and ccache do: at
+    /// /-/cache/NAME/
+    #[arg(long)]
+    pub(crate) http_cache: bool,
+
+    /// Be a remote cache of Turborepo, too: TURBO_API is /-/turbo
+    #[arg(long)]
+    pub(crate) turborepo: bool,
+
     /// Where /healthz and /metrics are [default: at --listen]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin: Option<Address>,

@@ -108,12 +108,12 @@ pub(super) async fn upload_part_copy(
     let upload = service.upload(&input.bucket, &input.key, &input.upload_id).await?;
     let found = source(service, &input.copy_source, &conditions_of!(input)).await?;
     let range = source_range(input.copy_source_range.as_deref(), found.info.len)?;
-    if range.end - range.start > service.max_body {
+    if range.end - range.start > service.transfers.max_body() {
         return Err(s3_error!(
             InvalidRequest,
             "The specified copy source is larger than the maximum allowable size for a copy \
              source: {} bytes",
-            service.max_body
+            service.transfers.max_body()
         ));
     }
     let whole = range == (0..found.info.len);

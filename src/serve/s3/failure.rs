@@ -20,15 +20,13 @@ impl Service {
     /// What a client is told of an error. What the store is at fault for is also told to
     /// whoever runs the server.
     pub(super) fn failed(&self, error: &ObjectError) -> S3Error {
-        if let ObjectError::Failed(cause) = error {
-            let hint = cause.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            self.watch.failed(&format!("{}: {cause}{hint}", cause.code()));
-        }
+        self.transfers.tell(error);
         of(error)
     }
 }
 
-fn of(error: &ObjectError) -> S3Error {
+/// What a client is told of an error.
+pub(super) fn of(error: &ObjectError) -> S3Error {
     match error {
         ObjectError::NotFound => s3_error!(NoSuchKey, "The specified key does not exist."),
         ObjectError::Condition => {

@@ -187,7 +187,7 @@ pub(super) async fn get_object(
     let mut output = GetObjectOutput::default();
     let range = part.range.clone();
     describe!(output, found.info, part, checksums);
-    output.body = Some(service.send(found, range).await);
+    output.body = Some(service.transfers.send(found, range).await);
     Ok(S3Response::new(output))
 }
 

@@ -18,22 +18,28 @@ mod multipart;
 mod pages;
 mod put;
 mod receive;
-mod send;
 
 use std::sync::Arc;
 
-use http::Extensions;
+use http::{Extensions, StatusCode};
 use larder::objects::{Bucket, ObjectError, ObjectName, Objects};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+use super::Keys;
 use super::exchange::Exchange;
-use super::limits::Budget;
-use super::{Keys, Settings, Watch, blocking};
+use super::transfers::Transfers;
 use access::Access;
 use buckets::Buckets;
+
+/// The status of what a client is told of an error.
+pub(super) fn status_of(error: &ObjectError) -> StatusCode {
+    let told = failure::of(error);
+    let status = told.status_code().or_else(|| told.code().status_code());
+    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
 
 /// The longest body that is XML: what completes an upload of ten thousand parts.
 const MAX_XML_LEN: usize = 4 << 20;
@@ -43,25 +49,15 @@ type Answer<T> = S3Result<S3Response<T>>;
 /// What the calls work with.
 #[derive(Clone)]
 pub(super) struct Service {
-    objects: Objects,
+    transfers: Transfers,
     buckets: Buckets,
     keys: Arc<Keys>,
-    budget: Budget,
-    max_body: u64,
-    watch: Arc<dyn Watch>,
 }
 
 /// The calls as a service.
-pub(super) fn service(settings: Settings, objects: Objects, watch: Arc<dyn Watch>) -> S3Service {
-    let keys = Arc::new(settings.keys);
-    let service = Service {
-        objects,
-        buckets: Buckets::new(settings.buckets),
-        keys: Arc::clone(&keys),
-        budget: Budget::new(settings.limits.transfer_memory),
-        max_body: settings.limits.max_body,
-        watch,
-    };
+pub(super) fn service(buckets: Vec<Bucket>, keys: Arc<Keys>, transfers: Transfers) -> S3Service {
+    let buckets = Buckets::new(buckets);
+    let service = Service { transfers, buckets, keys: Arc::clone(&keys) };
     let mut builder = S3ServiceBuilder::new(service);
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML_LEN;
@@ -81,8 +77,7 @@ impl Service {
         &self,
         work: impl FnOnce(&Objects) -> Result<T, ObjectError> + Send + 'static,
     ) -> S3Result<T> {
-        let objects = self.objects.clone();
-        blocking(move || work(&objects)).await.map_err(|error| self.failed(&error))
+        self.transfers.ask(work).await.map_err(|error| failure::of(&error))
     }
 
     /// The name of an object.

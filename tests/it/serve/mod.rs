@@ -2,6 +2,8 @@
 //! clients are made of, and, where an SDK is too well-behaved, byte by byte.
 
 mod browsers;
+mod caches;
+mod clients;
 mod connections;
 mod keys;
 mod listing;

@@ -17,7 +17,7 @@ use s3s::stream::{ByteStream, RemainingLength};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::super::limits::Share;
-use super::Service;
+use super::Transfers;
 
 /// The most bytes that are being fetched, or wait to be taken, at one time: what one body
 /// takes in memory.
@@ -26,10 +26,10 @@ const BODY_MEMORY: u64 = 16 << 20;
 /// The most pieces that are being fetched at one time, however small they are.
 const MAX_FETCHES: usize = 8;
 
-impl Service {
+impl Transfers {
     /// The bytes of an object in a range, as a body. When the last was taken, the object
     /// counts as used.
-    pub(super) async fn send(&self, found: Found, range: Range<u64>) -> StreamingBlob {
+    pub(in crate::serve) async fn send(&self, found: Found, range: Range<u64>) -> StreamingBlob {
         let len = range.end - range.start;
         let share = self.budget.take(len.min(BODY_MEMORY)).await;
         let waiting = match len {
@@ -37,7 +37,7 @@ impl Service {
             _ => found.fetches(range).into(),
         };
         StreamingBlob::new(Pieces {
-            service: self.clone(),
+            transfers: self.clone(),
             found,
             waiting,
             fetched: VecDeque::new(),
@@ -53,7 +53,7 @@ impl Service {
 type Fetched = JoinHandle<Result<Vec<Bytes>, ObjectError>>;
 
 struct Pieces {
-    service: Service,
+    transfers: Transfers,
     found: Found,
     /// Not asked for yet.
     waiting: VecDeque<Fetch>,
@@ -77,7 +77,7 @@ impl Pieces {
             && let Some(piece) = self.waiting.pop_front()
         {
             self.ahead += piece.len();
-            let (objects, found) = (Objects::clone(&self.service.objects), self.found.clone());
+            let (objects, found) = (Objects::clone(&self.transfers.objects), self.found.clone());
             self.fetched.push_back(spawn_blocking(move || objects.fetch(&found, &piece)));
         }
     }
@@ -85,7 +85,7 @@ impl Pieces {
     /// Nobody waits for it: it only has to be done some day.
     fn note_use(&mut self) {
         if !std::mem::replace(&mut self.is_used, true) {
-            let (objects, found) = (Objects::clone(&self.service.objects), self.found.clone());
+            let (objects, found) = (Objects::clone(&self.transfers.objects), self.found.clone());
             drop(spawn_blocking(move || objects.used(&found)));
         }
     }
@@ -103,7 +103,10 @@ impl Pieces {
             }
             // The status is out: all that is left is to end before the end, which the
             // client notices.
-            Ok(Err(error)) => Err(Box::new(self.service.failed(&error))),
+            Ok(Err(error)) => {
+                self.transfers.tell(&error);
+                Err(Box::new(error))
+            }
             Err(error) => Err(Box::new(error)),
         })
     }
