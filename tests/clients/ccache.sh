@@ -2,7 +2,7 @@
 # ccache with a remote storage over HTTP: compiles a C file, forgets its local cache, and
 # compiles again from the remote one.
 #
-#   sh tests/clients/ccache.sh http://127.0.0.1:9440/ccache
+#   sh tests/clients/ccache.sh http://127.0.0.1:9440/-/cache/ccache
 set -eu
 # shellcheck source=tests/clients/tools.sh
 . "$(dirname "$0")/tools.sh"

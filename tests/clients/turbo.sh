@@ -2,7 +2,7 @@
 # Turborepo with a remote cache: runs a task, forgets its local cache, and has the task's
 # output and log from the remote one.
 #
-#   sh tests/clients/turbo.sh http://127.0.0.1:9440 TOKEN
+#   sh tests/clients/turbo.sh http://127.0.0.1:9440/-/turbo TOKEN
 set -eu
 # shellcheck source=tests/clients/tools.sh
 . "$(dirname "$0")/tools.sh"
