@@ -24,10 +24,31 @@ const SECRET_KEY: &str = "LARDER_SERVE_SECRET_KEY";
 /// A server has no time in which it is to be done: neither a flag nor a larder.toml that
 /// is meant for saves ends it.
 pub(super) fn prepare(global: Global, arguments: args::Serve) -> Result<Prepared, Failure> {
+    share_arenas();
     let session = Session::open_lasting(global)?;
     let work = Box::new(move |session: &Session| run(session, arguments));
     Ok(Prepared { session, transfers: false, work })
 }
+
+/// Begins anew with fewer arenas of the C library's allocator. Each of the many threads
+/// that wait for the store would have one of its own, and keep what was freed in it: half
+/// as much again as is in use (docs/benchmarks.md). That can only be said before the
+/// process begins.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn share_arenas() {
+    use std::os::unix::process::CommandExt as _;
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if std::env::var_os(ARENAS).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut again = std::process::Command::new(program);
+    // It takes the place of this one, or, if that cannot be, this one goes on.
+    let _ = again.args(std::env::args_os().skip(1)).env(ARENAS, "2").exec();
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn share_arenas() {}
 
 fn run(session: &Session, arguments: args::Serve) -> Result<Exit, Failure> {
     let settings = Settings {

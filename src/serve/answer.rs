@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -70,6 +70,7 @@ impl Server {
         let exchange = Arc::new(Exchange::default());
         let (mut parts, body) = request.into_parts();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        let expects = parts.headers.contains_key(EXPECT);
         parts.extensions.insert(Arc::clone(&exchange));
         self.metrics.in_flight.inc();
         let server = Arc::clone(&self);
@@ -85,6 +86,12 @@ impl Server {
                 Err(_) => (too_late(&ending.path), None),
             },
         };
+        // It waits to be told to go on, and was not, for the body is empty or not wanted.
+        // Clients differ in what they make of that (botocore takes the next answer for
+        // another): a new connection is clear to all.
+        if expects && exchange.received() == 0 {
+            answered.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Ok(id) = HeaderValue::try_from(ulid::Ulid::generate().to_string()) {
             answered.headers_mut().insert("x-amz-request-id", id);
         }

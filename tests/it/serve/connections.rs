@@ -41,6 +41,23 @@ fn what_does_not_come_whole_is_not_there() {
     assert_eq!(server.get("framed").unwrap(), b"abc");
 }
 
+/// aws-cli puts an empty file and asks whether to go on. It was answered at once, for there
+/// was nothing to go on with, and took the next answer on the connection for a part of it:
+/// both waited for a minute.
+#[test]
+fn an_expectation_that_nothing_came_of_ends_the_connection() {
+    let server = Server::with(&[]);
+    for (request, status) in [("PUT /cache/empty", 200), ("PUT /never/there", 404)] {
+        let mut stream = server.connect();
+        let head = "host: localhost\r\nexpect: 100-continue\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(format!("{request} HTTP/1.1\r\n{head}").as_bytes()).unwrap();
+        // It is read to its end, which there would be none of.
+        let reply = reply(stream);
+        assert_eq!(reply.status, status);
+        assert!(reply.head.contains("connection: close"), "{}", reply.head);
+    }
+}
+
 #[test]
 fn there_are_limits() {
     let arguments = [
