@@ -30,10 +30,12 @@ impl Endpoint {
         Self::serve("serve over a directory", command)
     }
 
-    pub(crate) fn over_bucket(larder: &Path, bucket: &Bucket) -> Self {
+    pub(crate) fn over_bucket(larder: &Path, bucket: &Bucket, words: &str) -> Self {
+        let store = bucket.location(&bucket.server.endpoint, "larder");
+        let store = if words.is_empty() { store } else { format!("{store}&{words}") };
         let mut command = Command::new(larder);
         command
-            .args(["--store", &bucket.location(&bucket.server.endpoint, "larder")])
+            .args(["--store", &store])
             .env("AWS_ACCESS_KEY_ID", &bucket.server.keys.access_key)
             .env("AWS_SECRET_ACCESS_KEY", &bucket.server.keys.secret_key);
         Self::serve("serve over S3", command)

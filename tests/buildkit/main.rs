@@ -61,6 +61,9 @@ struct Options {
     /// The larder to run, such as a release build [default: that of the tests]
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_larder"))]
     larder: std::path::PathBuf,
+    /// More words for the store in S3, such as checksums=when_required
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    words: String,
     /// Send the same to the S3 server without larder, too, to compare
     #[arg(long)]
     bare: bool,
@@ -118,7 +121,7 @@ fn main() -> ExitCode {
     match server::server() {
         Some(server) => {
             let bucket = server.bucket();
-            let endpoint = Endpoint::over_bucket(&options.larder, &bucket);
+            let endpoint = Endpoint::over_bucket(&options.larder, &bucket, &options.words);
             all.push(replay::all(&endpoint, &layers));
             drop(endpoint);
             if options.bare {

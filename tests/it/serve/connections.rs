@@ -46,7 +46,7 @@ fn what_does_not_come_whole_is_not_there() {
 /// both waited for a minute.
 #[test]
 fn an_expectation_that_nothing_came_of_ends_the_connection() {
-    let server = Server::with(&[]);
+    let server = Server::with(&["--bucket", "cache"]);
     for (request, status) in [("PUT /cache/empty", 200), ("PUT /never/there", 404)] {
         let mut stream = server.connect();
         let head = "host: localhost\r\nexpect: 100-continue\r\ncontent-length: 0\r\n\r\n";
