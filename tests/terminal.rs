@@ -354,7 +354,7 @@ fn a_log_for_programs_is_json() {
     insta::assert_snapshot!(log(&["save", "--key", "k", "nowhere", "--json", "-q"]), @r#"{"code":"L0401","exit_code":1,"hint":"make it before the save; `larder save --allow-missing` saves what is there","kind":"error","level":"error","message":"there is nothing to save at TOP/work/nowhere","reason":null}"#);
     insta::assert_snapshot!(log(&["show", "gone"]), @r#"{"kind":"note","level":"info","message":"there is no cache for gone"}"#);
     insta::assert_snapshot!(log(&["save", "--kee", "k"]), @r#"{"code":"L0102","exit_code":2,"hint":"a similar argument exists: '--key'","kind":"usage","level":"error","message":"unexpected argument '--kee' found","usage":"larder save --key <KEY> [PATH|CACHE]..."}"#);
-    insta::assert_snapshot!(log(&[]), @r#"{"code":"L0104","exit_code":2,"hint":null,"kind":"usage","level":"error","message":"'larder' requires a subcommand but one was not provided [subcommands: save, rebuild, restore, lookup, list, show, diff, du, delete, flush, verify, stats, report, key, keygen, init, config, plugin, assets, doctor, completions, man, help]","usage":"larder [OPTIONS] <COMMAND>"}"#);
+    insta::assert_snapshot!(log(&[]), @r#"{"code":"L0104","exit_code":2,"hint":null,"kind":"usage","level":"error","message":"'larder' requires a subcommand but one was not provided [subcommands: save, rebuild, restore, lookup, list, show, diff, du, delete, flush, verify, stats, report, key, keygen, init, config, plugin, assets, serve, doctor, completions, man, help]","usage":"larder [OPTIONS] <COMMAND>"}"#);
 
     let mut command = sandbox.command(["-v", "lookup", "--key", "k"]);
     let found = run(command.env("LARDER_LOG_FORMAT", "json")).ok();
