@@ -31,9 +31,8 @@ pub(super) fn prepare(global: Global, arguments: args::Serve) -> Result<Prepared
 }
 
 /// Begins anew with fewer arenas of the C library's allocator. Each of the many threads
-/// that wait for the store would have one of its own, and keep what was freed in it: half
-/// as much again as is in use (docs/benchmarks.md). That can only be said before the
-/// process begins.
+/// that wait for the store would have one of its own, and keep what was freed in it: more
+/// than is in use (docs/benchmarks.md). That can only be said before the process begins.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn share_arenas() {
     use std::os::unix::process::CommandExt as _;
