@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::Error;
 use crate::format::{GcState, Location};
@@ -69,7 +69,7 @@ pub(super) struct Knowledge {
     views: Mutex<HashMap<bool, Arc<View>>>,
     looks: Mutex<Looks>,
     looked: Condvar,
-    time: Mutex<Option<(StoreTime, Instant)>>,
+    time: Mutex<Option<(SystemTime, Instant)>>,
 }
 
 /// Looks at the state, numbered.
@@ -117,12 +117,16 @@ impl Knowledge {
     pub(super) fn now(&self) -> Result<StoreTime, Error> {
         let mut time = lock(&self.time);
         match *time {
-            Some((told, at)) if at.elapsed() < TIME_GOOD_FOR => Ok(told.after(at.elapsed())),
+            // Of parts of seconds none is lost: a client that compares the times of its files
+            // with those of objects would send what it has just sent.
+            Some((told, at)) if at.elapsed() < TIME_GOOD_FOR => {
+                Ok(told.checked_add(at.elapsed()).unwrap_or(told).into())
+            }
             _ => {
                 let at = Instant::now();
-                let told = StoreTime::from(self.repository.store().now()?);
+                let told = self.repository.store().now()?;
                 *time = Some((told, at));
-                Ok(told)
+                Ok(told.into())
             }
         }
     }

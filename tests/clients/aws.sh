@@ -48,6 +48,8 @@ make_tree() {
     done
     python3 -c 'import random, sys
 sys.stdout.buffer.write(random.Random(8).randbytes(20_000_001))' > "$1/large"
+    # Times of objects are in whole seconds: a file of the same second would seem newer.
+    find "$1" -type f -exec touch -d '1 minute ago' {} +
 }
 
 round_trip() {
