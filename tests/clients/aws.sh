@@ -101,7 +101,7 @@ unserve
 say "with keys, over the same store"
 export LARDER_SERVE_ACCESS_KEY=$AWS_ACCESS_KEY_ID LARDER_SERVE_SECRET_KEY=$AWS_SECRET_ACCESS_KEY
 serve
-s3 cp --quiet s3://cache/big/two - | cmp - "$work/two"
+s3 cp s3://cache/big/two - | cmp - "$work/two"
 s3 cp --quiet "$work/two" s3://cache/signed
 refused 'AccessDenied\|403\|Forbidden' s3 cp --no-sign-request "$work/two" s3://cache/big/three
 AWS_SECRET_ACCESS_KEY=anothersecretkey refused SignatureDoesNotMatch s3 ls s3://cache
