@@ -93,18 +93,28 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_child_that_runs_is_seen() {
-        let stop = AtomicBool::new(false);
+        let (began, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         let mut threads = Threads::named("sim-test");
         std::thread::scope(|scope| {
             let parent = std::thread::Builder::new().name("sim-test".to_owned());
-            let stop = &stop;
-            let busy = move || while !stop.load(Ordering::Relaxed) {};
+            let (began, stop) = (&began, &stop);
+            let busy = move || {
+                began.store(true, Ordering::Relaxed);
+                while !stop.load(Ordering::Relaxed) {}
+            };
             parent.spawn_scoped(scope, move || scope.spawn(busy)).unwrap();
+            // On a busy machine it takes its time to begin; until then, all do sleep.
+            while !began.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            let mut was_seen = true;
             for _ in 0..20 {
                 std::thread::sleep(std::time::Duration::from_millis(1));
-                assert!(!threads.all_sleep());
+                was_seen &= !threads.all_sleep();
             }
+            // Before anything is said of it: nobody would ever end it.
             stop.store(true, Ordering::Relaxed);
+            assert!(was_seen);
         });
         // Those of other runs may be busy.
         while !threads.all_sleep() {}
